@@ -1,0 +1,38 @@
+# make demo   a real PostgreSQL 18, a day of OAuth logins, and why each one succeeded or failed
+# make test   everything that CI checks: style, types, unit tests, real servers, alert rules
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint unit bench clean
+help:
+	@echo 'make demo    see pgoauthd at work on a real PostgreSQL 18 (about a minute)'
+	@echo 'make test    run all checks and tests'
+	@echo 'make bench   measure validation and replay beside their yardsticks'
+	@echo 'make clean   remove what the above made'
+
+$(BIN)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'pgoauthd needs Python 3.11 or later: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[demo,dev]'
+	@touch $@
+
+demo: $(BIN)/.installed
+	@$(BIN)/pgoauthd demo
+
+lint: $(BIN)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: $(BIN)/.installed
+	$(BIN)/python -m pytest
+
+test: lint unit
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	$(MAKE) -C shim clean

@@ -1,0 +1,1 @@
+"""How it is said: metrics and the daemon's own log; never decides anything."""

@@ -1,0 +1,202 @@
+"""Every metric of pgoauthd, declared in one place: the only module that imports prometheus_client; never decides.
+
+Label values come from closed enums or from the configuration, never from users (docs/metrics.md).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+
+from pgoauthd import __version__
+from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
+from pgoauthd.tokens.reasons import Reason, Stage
+
+METHODS = (
+    "oauth",
+    "scram-sha-256",
+    "md5",
+    "password",
+    "cert",
+    "trust",
+    "peer",
+    "ident",
+    "gss",
+    "sspi",
+    "ldap",
+    "radius",
+    "pam",
+    "bsd",
+    "unknown",
+)
+"""Values of the `method` label: the words of pg_hba.conf, and `unknown` where the log does not say."""
+
+DURATION_BUCKETS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+"""Seconds, 0.1 ms to 10 s."""
+
+FETCH_OUTCOMES = ("success", "unreachable", "timeout", "error", "invalid")
+ENDPOINTS = ("metadata", "jwks")
+LOG_FORMATS = ("stderr", "csvlog", "jsonlog")
+SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
+
+
+class Metrics:
+    """The registry and what is in it; one instance a daemon, made by `daemon.py`, so tests never share counters."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"pgoauthd_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"pgoauthd_{name}", text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(f"pgoauthd_{name}", text, labels, buckets=DURATION_BUCKETS, registry=self.registry)
+
+        self.attempts = counter(
+            "login_attempts",
+            "Login attempts by how they ended.",
+            "cluster",
+            "method",
+            "result",
+            "stage",
+            "reason",
+        )
+        self.server_authentication = histogram(
+            "server_authentication_seconds",
+            "Authentication time as the server measured it (connection ready).",
+            "cluster",
+        )
+        self.last_success = gauge("last_success_timestamp_seconds", "When an OAuth login last succeeded.", "cluster")
+        self.validations = counter("validations", "Tokens judged, by reason.", "reason", "stage")
+        self.validation_duration = histogram(
+            "validation_duration_seconds",
+            "Time from the request on the socket to the reply, by stage.",
+            "stage",
+        )
+        self.callout_shed = counter("callout_rejected", "Requests on the socket turned away unjudged.", "kind")
+        self.callout_connections = gauge("callout_connections", "Open connections on the validation socket.")
+        self.issuer_fetches = counter(
+            "issuer_fetches", "Fetches from an identity provider.", "issuer", "endpoint", "outcome"
+        )
+        self.jwks_refreshed = gauge(
+            "jwks_last_refresh_timestamp_seconds", "When the key set was last fetched successfully.", "issuer"
+        )
+        self.jwks_keys = gauge("jwks_keys", "Usable signing keys held.", "issuer")
+        self.unknown_kid_limited = counter(
+            "jwks_unknown_kid_limited",
+            "Refetches for an unknown kid not made because of the rate limit.",
+            "issuer",
+        )
+        self.log_read = counter("log_read_bytes", "Log bytes read.", "cluster")
+        self.log_lag = gauge("log_lag_bytes", "Log bytes written but not read yet.", "cluster")
+        self.log_parse_failures = counter(
+            "log_parse_failures", "Log entries that could not be read as their format.", "cluster", "format"
+        )
+        self.log_overlong = counter("log_overlong_lines", "Log lines cut because they were too long.", "cluster")
+        self.log_lost = counter("log_lost_lines", "Log lines known to be lost.", "cluster")
+        self.log_rotations = counter("log_rotations", "Changes to a new log file.", "cluster")
+        self.log_truncations = counter("log_truncations", "Log files found shorter than what was read.", "cluster")
+        self.log_errors = counter("log_errors", "Failures to open or read a log file.", "cluster")
+        self.matched = counter("correlation_matched", "Outcomes joined with their verdict.", "cluster")
+        self.unmatched = counter("correlation_unmatched", "What could not be joined, by kind.", "cluster", "kind")
+        self.sessions_open = gauge("sessions_open", "Login attempts begun and not ended.", "cluster")
+        self.notifications = counter("notifications", "Notifications sent by the daemon itself.", "sink", "outcome")
+        self.sink_dropped = counter("sink_dropped", "Outcomes that a sink could not take.", "sink")
+        self.build = gauge("build_info", "1; version in the labels.", "version", "python")
+        self.build.labels(__version__, platform.python_version()).set(1)
+        self._declare_closed_sets()
+
+    def _declare_closed_sets(self) -> None:
+        """Every series that is known beforehand starts at 0, so that a first increase is an increase."""
+        for reason in Reason:
+            self.validations.labels(reason, reason.stage)
+        for stage in Stage:
+            self.validation_duration.labels(stage)
+        for kind in SHED_KINDS:
+            self.callout_shed.labels(kind)
+
+    def declare(self, *, clusters: Iterable[str], issuers: Iterable[str], sinks: Iterable[str]) -> None:
+        """Start the series of the configured names at 0."""
+        for cluster in clusters:
+            self._declare_cluster(cluster)
+        for issuer in issuers:
+            for endpoint in ENDPOINTS:
+                for outcome in FETCH_OUTCOMES:
+                    self.issuer_fetches.labels(issuer, endpoint, outcome)
+            self.unknown_kid_limited.labels(issuer)
+            self.jwks_keys.labels(issuer)
+        for sink in sinks:
+            self.sink_dropped.labels(sink)
+            for outcome in ("sent", "failed"):
+                self.notifications.labels(sink, outcome)
+
+    def _declare_cluster(self, cluster: str) -> None:
+        for reason in Reason:
+            self.attempts.labels(cluster, "oauth", result_of(reason), reason.stage, reason)
+        for kind in Unmatched:
+            self.unmatched.labels(cluster, kind)
+        for log_format in LOG_FORMATS:
+            self.log_parse_failures.labels(cluster, log_format)
+        for metric in (
+            self.matched,
+            self.sessions_open,
+            self.log_read,
+            self.log_lag,
+            self.log_overlong,
+            self.log_lost,
+            self.log_rotations,
+            self.log_truncations,
+            self.log_errors,
+            self.server_authentication,
+        ):
+            metric.labels(cluster)
+
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Count one ended attempt."""
+        method = outcome.method if outcome.method in METHODS else "unknown"
+        self.attempts.labels(outcome.cluster, method, outcome.result, outcome.stage, outcome.reason).inc()
+        if outcome.server_authentication_seconds is not None:
+            self.server_authentication.labels(outcome.cluster).observe(outcome.server_authentication_seconds)
+        if outcome.result is Result.SUCCESS and method == "oauth":
+            self.last_success.labels(outcome.cluster).set(outcome.time)
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type, as the Accept header of a scrape asks for it."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+def result_of(reason: Reason) -> Result:
+    """The result that a reason usually comes with (a reason has one result but for rare races)."""
+    match reason:
+        case Reason.OK:
+            return Result.SUCCESS
+        case Reason.DISCOVERY:
+            return Result.DISCOVERY
+        case Reason.CLIENT_GONE | Reason.CONNECTION_LOST | Reason.SILENT:
+            return Result.ABANDONED
+        case _:
+            return Result.REFUSED
