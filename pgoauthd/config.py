@@ -1,28 +1,10 @@
-"""The configuration: a TOML file becomes one frozen Config, or one ConfigError with every problem found.
-
-It never reads anything but the text it is handed, apart from `load`. docs/configuration.md documents each key.
-"""
+"""The configuration as values: one frozen Config. `configreader` makes it from TOML; it never reads files."""
 
 from __future__ import annotations
 
-import difflib
-import ipaddress
-import re
-import tomllib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
 import msgspec
 
-from pgoauthd.errors import ConfigError, LogFormatError, Problem
-from pgoauthd.logs.prefix import compile_prefix
-from pgoauthd.tokens.issuers import ASYMMETRIC_ALGORITHMS, IssuerPolicy, RoleGrant
-from pgoauthd.tokens.reasons import Reason
-
-T = TypeVar("T", bound=msgspec.Struct)
+from pgoauthd.tokens.issuers import IssuerPolicy, RoleGrant
 
 
 class Callout(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,79 +162,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     issuers: tuple[Issuer, ...] = ()
     clusters: tuple[Cluster, ...] = ()
     notify: tuple[Notify, ...] = ()
-
-
-def load(path: Path) -> Config:
-    """Read the configuration file; ConfigError with all its problems."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(str(path), (Problem("file", f"cannot be read: {error.strerror}", "check the path"),)) from None
-    except UnicodeDecodeError:
-        raise ConfigError(str(path), (Problem("file", "is not UTF-8", "save it as UTF-8"),)) from None
-    return parse(text, source=str(path))
-
-
-def parse(text: str, *, source: str = "configuration") -> Config:
-    """Turn TOML into a Config; ConfigError with all problems, each with its line or key and a remedy."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(source, (Problem("TOML", str(error), "correct the syntax at that line"),)) from None
-    reader = _Reader()
-    config = reader.table(Config, raw, "")
-    _check_uniqueness(config, reader.problems)
-    if reader.problems:
-        raise ConfigError(source, tuple(Problem(_place(text, p.where), p.what, p.remedy) for p in reader.problems))
-    return config
-
-
-class _Reader:
-    """Reads tables field by field, so that one mistake does not hide the next."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def table(self, kind: type[T], raw: dict[str, Any], path: str) -> T:
-        """A value of `kind`; what is wrong in `raw` goes to `problems` and is replaced by something harmless."""
-        fields = {field.name: field for field in msgspec.structs.fields(kind)}
-        values: dict[str, Any] = {}
-        for key, value in raw.items():
-            where = f"{path}{key}"
-            if key not in fields:
-                self.problem(where, "is not a known key", _did_you_mean(key, fields))
-            elif (nested := _NESTED.get((kind, key))) is not None:
-                values[key] = self.nested(nested, value, where)
-            else:
-                self.leaf(values, key, fields[key].type, value, where)
-        self.check(kind, values, path)
-        for name, field in fields.items():
-            if name not in values and field.required:
-                if name not in raw:
-                    self.problem(f"{path}{name}", "is required", _REQUIRED_REMEDY[kind, name])
-                values[name] = () if name != "name" else "?"
-        return kind(**values)
-
-    def nested(self, kind: type[msgspec.Struct], value: Any, where: str) -> Any:
-        single = kind in (Callout, Web, State, Log, Outcomes)
-        if single and isinstance(value, dict):
-            return self.table(kind, value, f"{where}.")
-        if not single and isinstance(value, list) and all(isinstance(item, dict) for item in value):
-            return tuple(self.table(kind, item, f"{where}[{i}].") for i, item in enumerate(value))
-        self.problem(where, "is not a table", f"write [{where}]" if single else f"write [[{where}]]")
-        return kind() if single else ()
-
-    def leaf(self, values: dict[str, Any], key: str, kind: Any, value: Any, where: str) -> None:
-        try:
-            values[key] = msgspec.convert(value, kind, strict=True)
-        except msgspec.ValidationError as error:
-            self.problem(where, _plain(str(error)), "see docs/configuration.md for the type of this key")
-
-    def check(self, kind: type[msgspec.Struct], values: dict[str, Any], path: str) -> None:
-        for name, rule in _RULES.get(kind, {}).items():
-            if name in values and (wrong := rule(values[name])) is not None:
-                self.problem(f"{path}{name}", *wrong)
-                del values[name]
-
-    def problem(self, where: str, what: str, remedy: str) -> None:
-        self.problems.append(Problem(where, what, remedy))

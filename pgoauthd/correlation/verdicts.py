@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import msgspec
 
@@ -29,38 +31,53 @@ class SessionVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdicts:
-    """Verdicts by session id, oldest first."""
+    """Verdicts that wait, oldest first."""
 
     def __init__(self, *, max_age: float, max_count: int = 100_000) -> None:
         self._waiting: OrderedDict[str, SessionVerdict] = OrderedDict()
+        self._latest_of_pid: dict[int, str] = {}
         self._max_age = max_age
         self._max_count = max_count
 
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __iter__(self) -> Iterator[SessionVerdict]:
+        return iter(self._waiting.values())
+
     def add(self, verdict: SessionVerdict) -> int:
         """Keep a verdict; the number of verdicts given up for lack of room (0 or 1)."""
         self._waiting[verdict.session_id] = verdict
         self._waiting.move_to_end(verdict.session_id)
+        self._latest_of_pid[verdict.pid] = verdict.session_id
         if len(self._waiting) <= self._max_count:
             return 0
-        self._waiting.popitem(last=False)
+        self._pop(next(iter(self._waiting)))
         return 1
 
-    def take(self, *session_ids: str) -> SessionVerdict | None:
-        """The verdict of the first of these session ids that has one; it is not there afterwards."""
-        for session_id in session_ids:
-            if (found := self._waiting.pop(session_id, None)) is not None:
-                return found
-        return None
+    def take(self, session_id: str | None, pid: int, started: float | None) -> SessionVerdict | None:
+        """The verdict on a session; it is not there afterwards.
+
+        A log without session ids (stderr without %c) gives the pid and, to the second, the start. The server takes
+        the start of the session id before it logs the connection, so the id's second may be the one before.
+        """
+        if session_id is not None:
+            return self._pop(session_id)
+        if started is not None:
+            second = int(started)
+            return self._pop(f"{second:x}.{pid:x}") or self._pop(f"{second - 1:x}.{pid:x}")
+        latest = self._latest_of_pid.get(pid)
+        return self._pop(latest) if latest is not None else None
 
     def expire(self, now: float) -> list[SessionVerdict]:
         """Verdicts older than the limit, which no log line asked for; they are not there afterwards."""
-        expired = []
-        while self._waiting:
-            oldest = next(iter(self._waiting.values()))
-            if now - oldest.time <= self._max_age:
-                break
-            expired.append(self._waiting.pop(oldest.session_id))
-        return expired
+        over = list(itertools.takewhile(lambda verdict: now - verdict.time > self._max_age, self._waiting.values()))
+        for verdict in over:
+            self._pop(verdict.session_id)
+        return over
+
+    def _pop(self, session_id: str) -> SessionVerdict | None:
+        found = self._waiting.pop(session_id, None)
+        if found is not None and self._latest_of_pid.get(found.pid) == session_id:
+            del self._latest_of_pid[found.pid]
+        return found

@@ -1,0 +1,5 @@
+"""`python -m pgoauthd` is `pgoauthd`."""
+
+from pgoauthd.cli import main
+
+main()

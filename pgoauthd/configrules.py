@@ -1,0 +1,150 @@
+"""What each value of the configuration must be: one rule a key, as a table. Reads nothing but the value."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from pgoauthd.config import Callout, Cluster, Grant, Issuer, Log, Notify, Outcomes, State, Web
+from pgoauthd.errors import LogFormatError
+from pgoauthd.logs.prefix import compile_prefix
+from pgoauthd.tokens.issuers import ASYMMETRIC_ALGORITHMS
+from pgoauthd.tokens.reasons import Reason
+
+Complaint = tuple[str, str] | None
+"""What is wrong with a value and what to do, or None."""
+
+
+def _one_of(*allowed: str) -> Callable[[object], Complaint]:
+    def rule(value: object) -> Complaint:
+        wrong = [item for item in (value if isinstance(value, tuple) else (value,)) if item not in allowed]
+        if not wrong:
+            return None
+        return f"{wrong[0]!r} is not one that is known", "use " + ", ".join(repr(item) for item in allowed)
+
+    return rule
+
+
+def _between(low: float, high: float, unit: str = "seconds") -> Callable[[object], Complaint]:
+    def rule(value: object) -> Complaint:
+        if isinstance(value, int | float) and low <= value <= high:
+            return None
+        return f"{value} is out of range", f"choose {low:g} to {high:g} {unit}".rstrip()
+
+    return rule
+
+
+def _not_empty(value: object) -> Complaint:
+    if isinstance(value, tuple) and value and all(value):
+        return None
+    return "is empty", "give at least one value, none of them empty"
+
+
+def _absolute_path(value: object) -> Complaint:
+    return None if str(value).startswith("/") else (f"{value!r} is not an absolute path", "begin it with /")
+
+
+def _socket_path(value: object) -> Complaint:
+    if len(str(value).encode()) > MAX_SOCKET_PATH:
+        return "is too long for a Unix socket", f"use a path of at most {MAX_SOCKET_PATH} bytes"
+    return _absolute_path(value)
+
+
+def _listen(value: object) -> Complaint:
+    host, _, port = str(value).rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+        number = int(port)
+    except ValueError:
+        number = -1
+    if 0 <= number <= MAX_PORT:
+        return None
+    return f"{value!r} is not ADDRESS:PORT", 'write for example "127.0.0.1:9713" or "[::1]:9713"'
+
+
+def _timezone(value: object) -> Complaint:
+    try:
+        ZoneInfo(str(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"{value!r} is no time zone", "give the server's log_timezone, an IANA name such as Europe/Berlin"
+    return None
+
+
+def _prefix(value: object) -> Complaint:
+    try:
+        compile_prefix(str(value))
+    except LogFormatError as error:
+        return str(error), "copy the server's setting: SHOW log_line_prefix"
+    return None
+
+
+def _http_url(value: object) -> Complaint:
+    parts = urlsplit(str(value))
+    if parts.scheme in ("http", "https") and parts.hostname and not parts.username:
+        return None
+    return f"{value!r} is no http or https URL", "write for example https://alertmanager.example.org:9093"
+
+
+def _name(value: object) -> Complaint:
+    if _NAME.fullmatch(str(value)):
+        return None
+    return f"{value!r} is not a short name", "use letters, digits, . _ - (64 at most): it becomes a metric label"
+
+
+MAX_SOCKET_PATH = 107
+"""sun_path less its NUL (unix(7))."""
+MAX_PORT = 65_535
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
+    Callout: {
+        "socket": _socket_path,
+        "max_connections": _between(1, 100_000, ""),
+        "max_connections_per_uid": _between(1, 100_000, ""),
+        "max_token_bytes": _between(1_024, 65_535, "bytes"),
+        "request_timeout_seconds": _between(0.1, 60),
+    },
+    Web: {"listen": _listen},
+    State: {"path": _absolute_path},
+    Log: {"level": _one_of("debug", "info", "warning", "error"), "format": _one_of("auto", "text", "json")},
+    Outcomes: {"path": _absolute_path},
+    Issuer: {
+        "name": _name,
+        "audiences": _not_empty,
+        "algorithms": _one_of(*ASYMMETRIC_ALGORITHMS),
+        "identity_claims": _not_empty,
+        "scope_claims": _not_empty,
+        "leeway_seconds": _between(0, 300),
+        "max_lifetime_seconds": _between(1, 31_536_000),
+        "ca_file": _absolute_path,
+        "fetch_timeout_seconds": _between(0.1, 60),
+        "keys_ttl_seconds": _between(10, 86_400),
+        "keys_max_stale_seconds": _between(0, 604_800),
+        "unknown_kid_interval_seconds": _between(1, 3_600),
+    },
+    Grant: {"roles": _not_empty},
+    Cluster: {
+        "name": _name,
+        "logs": _not_empty,
+        "log_line_prefix": _prefix,
+        "log_timezone": _timezone,
+        "start": _one_of("end", "beginning"),
+        "authentication_timeout_seconds": _between(1, 600),
+        "settle_seconds": _between(0.1, 60),
+        "max_open_sessions": _between(100, 10_000_000, ""),
+        "max_line_bytes": _between(1_024, 67_108_864, "bytes"),
+    },
+    Notify: {
+        "name": _name,
+        "kind": _one_of("alertmanager", "webhook"),
+        "url": _http_url,
+        "reasons": _one_of(*Reason),
+        "group_interval_seconds": _between(1, 86_400),
+        "resolve_after_seconds": _between(1, 604_800),
+    },
+}

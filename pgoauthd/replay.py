@@ -1,0 +1,111 @@
+"""Runs the real pipeline over old logs: files in, outcomes out; follows nothing, saves nothing, asks nobody.
+
+The clock of a replay is the log's own newest timestamp, so an attempt times out as it would have in life.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pgoauthd.correlation.engine import Engine, Limits
+from pgoauthd.correlation.outcome import Outcome
+from pgoauthd.correlation.verdicts import Verdicts
+from pgoauthd.errors import LogFormatError
+from pgoauthd.logs.events import AuthEvent
+from pgoauthd.logs.prefix import LinePrefix
+from pgoauthd.logs.readers import LogFormat, LogReader, open_reader, recognise
+
+CHUNK_BYTES = 4 * 1024 * 1024
+HEAD_BYTES = 64 * 1024
+"""How much of a file may be looked at to recognise its format."""
+STDIN = Path("-")
+LOOK_SECONDS = 1.0
+"""How far the log's clock moves between looks for attempts that are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """How the server that wrote the logs was set up."""
+
+    cluster: str
+    prefix: LinePrefix
+    timezone: tzinfo
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What was read, to be believed only as far as `parse_failures` and `overlong` allow."""
+
+    files: int = 0
+    bytes_read: int = 0
+    parse_failures: int = 0
+    overlong: int = 0
+    unfinished: int = 0
+    formats: set[LogFormat] = field(default_factory=set)
+
+
+class Replay:
+    """One pass over files in the order given; `outcomes` yields as they are decided and fills `report`."""
+
+    def __init__(self, settings: ReplaySettings, progress: Callable[[int], None] | None = None) -> None:
+        self.report = ReplayReport()
+        self._settings = settings
+        self._progress = progress or (lambda _: None)
+        self._engine = Engine(settings.cluster, Verdicts(max_age=0), settings.limits)
+        self._now = 0.0
+
+    def outcomes(self, paths: list[Path]) -> Iterator[Outcome]:
+        """Every outcome of the files; LogFormatError for a file that is no PostgreSQL log, OSError for an unreadable."""
+        for path in paths:
+            with _open(path) as stream:
+                yield from self._file(path, stream)
+            self.report.files += 1
+        yield from self._engine.finish(settled=True)
+        self.report.unfinished = self._engine.unmatched.total()
+
+    def _file(self, path: Path, stream: BinaryIO) -> Iterator[Outcome]:
+        chunk = stream.read(CHUNK_BYTES)
+        if not chunk:
+            return
+        reader = self._reader(path, chunk)
+        while chunk:
+            self.report.bytes_read += len(chunk)
+            yield from self._observe(reader.feed(chunk))
+            self._progress(len(chunk))
+            chunk = stream.read(CHUNK_BYTES)
+        yield from self._observe(reader.finish())
+        self.report.parse_failures += reader.stats.parse_failures
+        self.report.overlong += reader.stats.overlong
+
+    def _reader(self, path: Path, head: bytes) -> LogReader:
+        log_format = recognise(head[:HEAD_BYTES], self._settings.prefix)
+        if log_format is None:
+            raise LogFormatError(
+                f"{path}: is not a PostgreSQL log in csvlog or jsonlog format, nor in stderr format with the prefix "
+                f"{self._settings.prefix.setting!r}; give the server's log_line_prefix with --prefix"
+            )
+        self.report.formats.add(log_format)
+        return open_reader(log_format, prefix=self._settings.prefix, timezone=self._settings.timezone)
+
+    def _observe(self, events: list[AuthEvent]) -> Iterator[Outcome]:
+        """Event by event, so that the outcomes are the same however the file was cut into chunks."""
+        for event in events:
+            if event.time - self._now >= LOOK_SECONDS:
+                self._now = event.time
+                yield from self._engine.advance(event.time)
+            yield from self._engine.observe((event,), event.time)
+
+
+def _open(path: Path) -> BinaryIO:
+    if path == STDIN:
+        return sys.stdin.buffer
+    if path.suffix == ".gz":
+        return cast("BinaryIO", gzip.open(path, "rb"))
+    return path.open("rb")

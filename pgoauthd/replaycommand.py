@@ -1,0 +1,113 @@
+"""`pgoauthd replay`: progress while it reads, then a summary, or outcomes as JSON lines; the reading is `replay`'s."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from pgoauthd.correlation.engine import Limits
+from pgoauthd.correlation.outcome import Outcome
+from pgoauthd.correlation.outcome_json import encode
+from pgoauthd.errors import LogFormatError
+from pgoauthd.logs.follow import richest
+from pgoauthd.logs.prefix import compile_prefix
+from pgoauthd.replay import STDIN, Replay, ReplayReport, ReplaySettings
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """The command's options, as given."""
+
+    prefix: str
+    timezone: str
+    authentication_timeout: float
+    cluster: str
+    as_json: bool
+
+
+def replay_files(paths: list[Path], options: ReplayOptions) -> None:
+    """Replay and print; LogFormatError and OSError go up to the command line."""
+    try:
+        timezone = ZoneInfo(options.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise click.UsageError(f"--timezone: {options.timezone!r} is no time zone; use a name such as UTC") from error
+    try:
+        prefix = compile_prefix(options.prefix)
+    except LogFormatError as error:
+        raise click.UsageError(f"--prefix: {error}") from error
+    limits = Limits(authentication_timeout=options.authentication_timeout)
+    settings = ReplaySettings(cluster=options.cluster, prefix=prefix, timezone=timezone, limits=limits)
+    kept = richest(paths)
+    if left_out := [path for path in paths if path not in kept]:
+        click.echo(f"left out, the same log is given in a richer format: {', '.join(map(str, left_out))}", err=True)
+    with _progress(kept) as advance:
+        replay = Replay(settings, advance)
+        outcomes = replay.outcomes(kept)
+        if options.as_json:
+            _print_json(outcomes)
+            _warn(replay.report)
+        else:
+            _print_table(outcomes, replay.report)
+
+
+def _print_json(outcomes: Iterator[Outcome]) -> None:
+    write = sys.stdout.buffer.write
+    for outcome in outcomes:
+        write(encode(outcome))
+        write(b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _print_table(outcomes: Iterator[Outcome], report: ReplayReport) -> None:
+    # rich takes longer to import than a small log takes to read: only here
+    from rich.console import Console  # noqa: PLC0415
+
+    from pgoauthd.report import Tally, print_summary  # noqa: PLC0415
+
+    tally = Tally()
+    for outcome in outcomes:
+        tally.add(outcome)
+    print_summary(Console(), tally, _notes(report))
+
+
+def _notes(report: ReplayReport) -> list[str]:
+    formats = ", ".join(sorted(report.formats)) or "empty"
+    notes = [f"read {report.files} files ({formats}), {report.bytes_read / 1e6:,.1f} MB"]
+    if report.unfinished:
+        notes.append(f"{report.unfinished} attempts were still open when the log ended")
+    return notes + _complaints(report)
+
+
+def _complaints(report: ReplayReport) -> list[str]:
+    complaints = []
+    if report.parse_failures:
+        complaints.append(f"{report.parse_failures} entries could not be read: the log may be damaged or cut")
+    if report.overlong:
+        complaints.append(f"{report.overlong} lines were longer than can be read and were left out")
+    return complaints
+
+
+def _warn(report: ReplayReport) -> None:
+    for complaint in _complaints(report):
+        click.echo(f"warning: {complaint}", err=True)
+
+
+@contextmanager
+def _progress(paths: list[Path]) -> Iterator[object]:
+    """A progress bar on standard error where that is a terminal; advanced by bytes read."""
+    total = sum(path.stat().st_size for path in paths if path != STDIN and path.exists())
+    if not sys.stderr.isatty() or total < MIN_BYTES_FOR_PROGRESS:
+        yield lambda _: None
+        return
+    with click.progressbar(length=total, label="reading", file=sys.stderr, width=40) as bar:
+        yield bar.update
+
+
+MIN_BYTES_FOR_PROGRESS = 50_000_000
+"""A smaller log is read before a bar could be seen."""

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from pgoauthd.correlation.engine import Engine, EngineState, Limits
+from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
+from pgoauthd.correlation.session import ENDS, TRANSITIONS, State, Step
+from pgoauthd.correlation.verdicts import Verdicts
+from pgoauthd.logs.events import AuthEvent, EventKind, Saying
+from pgoauthd.tokens.reasons import Reason
+from tests.fix_events import (
+    PID,
+    START,
+    authenticated,
+    authorized,
+    cause,
+    event,
+    fatal,
+    ready,
+    received,
+    session_id,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgoauthd.correlation.verdicts import SessionVerdict
+
+
+@dataclasses.dataclass
+class Desk:
+    """An engine with its verdicts, and all that it has said."""
+
+    verdicts: Verdicts = dataclasses.field(default_factory=lambda: Verdicts(max_age=90))
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    state: EngineState = dataclasses.field(default_factory=EngineState)
+
+    def __post_init__(self) -> None:
+        self.engine = Engine("main", self.verdicts, self.limits, self.state)
+        self.outcomes: list[Outcome] = []
+
+    def read(self, *events: AuthEvent) -> list[Outcome]:
+        for one in events:
+            self.outcomes += self.engine.observe([one], one.time)
+        return self.outcomes
+
+    def wait(self, until: float) -> list[Outcome]:
+        self.outcomes += self.engine.advance(START + until)
+        return self.outcomes
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def one(outcomes: Sequence[Outcome]) -> tuple[Result, Reason]:
+    assert len(outcomes) == 1, outcomes
+    return outcomes[0].result, outcomes[0].reason
+
+
+def test_the_table_has_an_entry_for_every_step_in_every_state_that_is_no_end() -> None:
+    assert set(TRANSITIONS) == set(State) - ENDS
+    for state, steps in TRANSITIONS.items():
+        assert set(steps) == set(Step), state
+
+
+def test_ready_ends_a_login_as_a_success_with_all_that_its_lines_said(desk: Desk) -> None:
+    desk.verdicts.add(verdict())
+    outcomes = desk.read(received(), authenticated(), authorized(), ready())
+    assert one(outcomes) == (Result.SUCCESS, Reason.OK)
+    outcome = outcomes[0]
+    assert outcome.session_id == session_id()
+    assert outcome.identity == "alice"
+    assert (outcome.role, outcome.database, outcome.application_name) == ("alice", "app", "psql")
+    assert (outcome.client_addr, outcome.client_port) == ("10.0.0.7", 50001)
+    assert (outcome.hba_file, outcome.hba_line) == ("/hba", 6)
+    assert outcome.server_authentication_seconds == 0.004
+    assert outcome.validation_seconds == 0.0004
+    assert outcome.time == START + 0.03
+    assert outcome.started == START
+    assert outcome.issuer == "https://idp.example"
+    assert len(desk.engine) == 0
+    assert desk.engine.matched == 1
+
+
+def test_authorized_alone_is_no_success_yet(desk: Desk) -> None:
+    assert desk.read(received(), authenticated(), authorized()) == []
+
+
+def test_authorized_counts_as_success_when_no_fatal_follows_for_the_settling_time(desk: Desk) -> None:
+    desk.read(received(), authenticated(), authorized())
+    assert desk.wait(5.0) == []
+    assert one(desk.wait(5.1)) == (Result.SUCCESS, Reason.OK)
+
+
+def test_a_server_that_logs_ready_is_waited_for_longer_than_the_settling_time(desk: Desk) -> None:
+    desk.read(received(), authenticated(), authorized(), ready())
+    other = {"pid": 5000}
+    desk.read(received(1, **other), authenticated(1, **other), authorized(1, **other))
+    assert len(desk.wait(20)) == 1
+    assert len(desk.wait(70)) == 2
+
+
+def test_a_disconnection_after_authorized_is_a_success(desk: Desk) -> None:
+    outcomes = desk.read(received(), authenticated(), authorized(), event(EventKind.DISCONNECTED, 0.5))
+    assert one(outcomes) == (Result.SUCCESS, Reason.OK)
+
+
+@pytest.mark.parametrize(
+    ("saying", "reason"),
+    [
+        (Saying.ROLE_MISSING, Reason.ROLE_MISSING),
+        (Saying.ROLE_NOLOGIN, Reason.ROLE_NOLOGIN),
+        (Saying.ROLE_CONNECTION_LIMIT, Reason.ROLE_CONNECTION_LIMIT),
+        (Saying.DATABASE_MISSING, Reason.DATABASE_MISSING),
+        (Saying.DATABASE_NO_CONNECT, Reason.DATABASE_NO_CONNECT),
+        (Saying.DATABASE_CONNECTION_LIMIT, Reason.DATABASE_CONNECTION_LIMIT),
+        (Saying.DATABASE_NOT_ACCEPTING, Reason.DATABASE_NOT_ACCEPTING),
+        (Saying.OTHER, Reason.SERVER_ERROR),
+    ],
+)
+def test_a_fatal_after_authorized_is_a_refusal_of_its_own(desk: Desk, saying: Saying, reason: Reason) -> None:
+    desk.verdicts.add(verdict())
+    outcomes = desk.read(received(), authenticated(), authorized(), fatal(saying, 0.03))
+    assert one(outcomes) == (Result.REFUSED, reason)
+
+
+def test_a_lone_fatal_is_a_discovery(desk: Desk) -> None:
+    outcomes = desk.read(received(), fatal(role="alice", method="oauth"))
+    assert one(outcomes) == (Result.DISCOVERY, Reason.DISCOVERY)
+    assert outcomes[0].method == "oauth"
+
+
+def test_a_lone_fatal_is_no_discovery_when_a_token_was_seen(desk: Desk) -> None:
+    desk.verdicts.add(verdict(Reason.EXPIRED))
+    outcomes = desk.read(received(), fatal())
+    assert one(outcomes) == (Result.REFUSED, Reason.EXPIRED)
+    assert outcomes[0].message == "the verdict says expired"
+
+
+@pytest.mark.parametrize(
+    ("saying", "reason"),
+    [
+        (Saying.VALIDATOR_REFUSED, Reason.VALIDATOR_REFUSED),
+        (Saying.VALIDATOR_NO_IDENTITY, Reason.VALIDATOR_NO_IDENTITY),
+        (Saying.VALIDATOR_INTERNAL_ERROR, Reason.VALIDATOR_INTERNAL_ERROR),
+        (Saying.IDENTITY_MISMATCH, Reason.IDENTITY_MISMATCH),
+        (Saying.USERMAP_NO_MATCH, Reason.USERMAP_NO_MATCH),
+        (Saying.TOKEN_MALFORMED, Reason.TOKEN_MALFORMED),
+        (Saying.TOKEN_EMPTY, Reason.TOKEN_EMPTY),
+        (Saying.TOKEN_NOT_BEARER, Reason.TOKEN_NOT_BEARER),
+    ],
+)
+def test_the_line_before_the_fatal_says_why_and_the_pair_counts_once(
+    desk: Desk, saying: Saying, reason: Reason
+) -> None:
+    outcomes = desk.read(received(), authenticated(), cause(saying), fatal())
+    assert one(outcomes) == (Result.REFUSED, reason)
+
+
+def test_the_shims_line_goes_before_the_servers(desk: Desk) -> None:
+    shim = cause(Saying.SHIM, 0.01, reason_code="scope_missing", detail='Required scope "postgres" is missing.')
+    outcomes = desk.read(received(), shim, authenticated(), cause(Saying.VALIDATOR_REFUSED), fatal())
+    assert one(outcomes) == (Result.REFUSED, Reason.SCOPE_MISSING)
+    assert outcomes[0].message == 'Required scope "postgres" is missing.'
+
+
+def test_a_code_that_this_version_does_not_know_is_still_a_refusal_by_the_validator(desk: Desk) -> None:
+    outcomes = desk.read(received(), cause(Saying.SHIM, reason_code="from_the_future"), fatal())
+    assert one(outcomes) == (Result.REFUSED, Reason.VALIDATOR_REFUSED)
+
+
+def test_a_refusal_without_a_known_reason_takes_the_verdicts(desk: Desk) -> None:
+    desk.verdicts.add(verdict(Reason.AUDIENCE_MISMATCH))
+    outcomes = desk.read(received(), authenticated(), cause(Saying.VALIDATOR_REFUSED), fatal())
+    assert one(outcomes) == (Result.REFUSED, Reason.AUDIENCE_MISMATCH)
+
+
+def test_a_mapping_failure_after_our_yes_is_the_mappings(desk: Desk) -> None:
+    desk.verdicts.add(verdict())
+    said = cause(Saying.USERMAP_NO_MATCH, usermap="people")
+    outcomes = desk.read(received(), authenticated(identity="mallory"), said, fatal())
+    assert one(outcomes) == (Result.REFUSED, Reason.USERMAP_NO_MATCH)
+    assert outcomes[0].usermap == "people"
+    assert "mallory" in outcomes[0].message
+
+
+def test_our_yes_and_an_unexplained_no_is_a_mapping_failure_in_any_language(desk: Desk) -> None:
+    desk.verdicts.add(verdict())
+    outcomes = desk.read(received(), authenticated(identity="bob"), fatal())
+    assert one(outcomes) == (Result.REFUSED, Reason.IDENTITY_MISMATCH)
+
+
+def test_nineteens_single_fatal_with_a_detail_is_a_refusal(desk: Desk) -> None:
+    outcomes = desk.read(received(), fatal(detail="The token is not a JWT."))
+    assert one(outcomes) == (Result.REFUSED, Reason.VALIDATOR_REFUSED)
+    assert outcomes[0].message == "The token is not a JWT."
+
+
+def test_an_identity_followed_by_an_unexplained_fatal_is_no_discovery(desk: Desk) -> None:
+    assert one(desk.read(received(), authenticated(), fatal())) == (Result.REFUSED, Reason.VALIDATOR_REFUSED)
+
+
+def test_an_unknown_fatal_before_authentication_is_the_servers(desk: Desk) -> None:
+    assert one(desk.read(received(), fatal(Saying.OTHER))) == (Result.REFUSED, Reason.SERVER_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("saying", "reason"),
+    [
+        (Saying.SASL_MALFORMED, Reason.SASL_MALFORMED),
+        (Saying.SASL_NO_AUTH_VALUE, Reason.SASL_NO_AUTH_VALUE),
+        (Saying.CHANNEL_BINDING_UNSUPPORTED, Reason.CHANNEL_BINDING_UNSUPPORTED),
+        (Saying.AUTHZID_UNSUPPORTED, Reason.AUTHZID_UNSUPPORTED),
+        (Saying.HANDSHAKE_TIMEOUT, Reason.HANDSHAKE_TIMEOUT),
+        (Saying.HBA_NO_ENTRY, Reason.HBA_NO_ENTRY),
+        (Saying.HBA_REJECTED, Reason.HBA_REJECTED),
+        (Saying.TOO_MANY_CONNECTIONS, Reason.TOO_MANY_CONNECTIONS),
+        (Saying.SERVER_NOT_READY, Reason.SERVER_NOT_READY),
+        (Saying.OTHER_METHOD_FAILED, Reason.OTHER_METHOD_FAILED),
+    ],
+)
+def test_a_fatal_that_names_its_cause_is_that_cause(desk: Desk, saying: Saying, reason: Reason) -> None:
+    assert one(desk.read(received(), fatal(saying))) == (Result.REFUSED, reason)
+
+
+def test_a_client_that_goes_away_is_abandoned_when_the_timeout_is_over(desk: Desk) -> None:
+    desk.read(received())
+    assert desk.wait(65) == []
+    outcomes = desk.wait(65.1)
+    assert one(outcomes) == (Result.ABANDONED, Reason.CLIENT_GONE)
+    assert outcomes[0].time == START
+
+
+def test_silence_on_nineteen_may_be_a_discovery_and_says_so(desk: Desk) -> None:
+    desk.read(event(EventKind.SERVER_STARTED, -1, pid=1, server_version=19), received())
+    assert one(desk.wait(70)) == (Result.ABANDONED, Reason.SILENT)
+
+
+def test_a_broken_connection_is_abandoned_at_once(desk: Desk) -> None:
+    assert one(desk.read(received(), event(EventKind.LOST, 0.1))) == (Result.ABANDONED, Reason.CONNECTION_LOST)
+
+
+def test_a_refusal_whose_last_lines_are_lost_is_still_a_refusal(desk: Desk) -> None:
+    desk.verdicts.add(verdict(Reason.EXPIRED))
+    desk.read(received())
+    assert one(desk.wait(70)) == (Result.REFUSED, Reason.EXPIRED)
+
+
+def test_a_server_that_stops_ends_what_is_open(desk: Desk) -> None:
+    desk.read(received(), received(pid=5), authenticated(pid=5), authorized(pid=5))
+    outcomes = desk.read(event(EventKind.SERVER_STOPPED, 2, pid=1))
+    assert {(o.pid, o.result) for o in outcomes} == {(PID, Result.ABANDONED), (5, Result.SUCCESS)}
+    assert len(desk.engine) == 0
+
+
+def test_interleaved_sessions_do_not_mix(desk: Desk) -> None:
+    desk.read(received(), received(pid=5), authenticated(pid=5, identity="eve"), authenticated())
+    desk.read(cause(Saying.IDENTITY_MISMATCH, pid=5), authorized(), fatal(pid=5), ready())
+    assert {(o.pid, o.reason) for o in desk.outcomes} == {(PID, Reason.OK), (5, Reason.IDENTITY_MISMATCH)}
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [event(EventKind.DISCONNECTED, 99), event(EventKind.LOST, 99), fatal(Saying.OTHER, 99)],
+    ids=lambda stray: str(stray.kind),
+)
+def test_the_end_of_a_long_session_is_no_attempt(desk: Desk, stray: AuthEvent) -> None:
+    assert desk.read(stray) == []
+    assert len(desk.engine) == 0
+
+
+def test_a_fatal_after_success_by_silence_does_not_count_the_attempt_twice(desk: Desk) -> None:
+    desk.read(received(), authenticated(), authorized())
+    desk.wait(6)
+    outcomes = desk.read(fatal(Saying.ROLE_MISSING, 7))
+    assert one(outcomes) == (Result.SUCCESS, Reason.OK)
+    assert desk.engine.unmatched[Unmatched.LATE] == 1
+
+
+def test_open_attempts_are_bounded_and_the_oldest_is_given_up() -> None:
+    desk = Desk(limits=Limits(max_open=2))
+    desk.read(received(pid=1), received(pid=2), received(pid=3))
+    assert len(desk.engine) == 2
+    assert desk.engine.unmatched[Unmatched.EVICTED] == 1
+
+
+def test_without_session_ids_a_pid_that_comes_round_again_is_a_new_attempt(desk: Desk) -> None:
+    outcomes = desk.read(received(with_id=False), received(100, with_id=False))
+    assert one(outcomes) == (Result.ABANDONED, Reason.CLIENT_GONE)
+    assert len(desk.engine) == 1
+
+
+@pytest.mark.parametrize("late_by", [0.0, 0.999], ids=["same second", "next second"])
+def test_without_session_ids_the_verdict_is_found_by_pid_and_start(desk: Desk, late_by: float) -> None:
+    desk.verdicts.add(verdict())
+    lines = [received(late_by + 0.002), authenticated(1), authorized(1), ready(1)]
+    outcomes = desk.read(*(msgspec.structs.replace(line, session_id=None) for line in lines))
+    assert one(outcomes) == (Result.SUCCESS, Reason.OK)
+    assert outcomes[0].session_id == session_id()
+    assert desk.engine.matched == 1
+
+
+def test_without_session_ids_the_id_is_put_together_as_the_server_does(desk: Desk) -> None:
+    outcomes = desk.read(received(with_id=False), fatal(with_id=False))
+    assert outcomes[0].session_id == session_id()
+
+
+def test_another_method_is_an_attempt_of_its_own_method(desk: Desk) -> None:
+    outcomes = desk.read(received(), authenticated(method="scram-sha-256"), authorized(), ready())
+    assert outcomes[0].method == "scram-sha-256"
+
+
+def test_an_oauth_identity_that_was_never_validated_is_a_finding() -> None:
+    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk.read(received(), authenticated(), authorized(), ready())
+    assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 1
+
+
+@pytest.mark.parametrize("said", [None, verdict()], ids=["older than the daemon", "validated"])
+def test_a_login_before_the_daemon_or_with_a_verdict_is_no_finding(said: SessionVerdict | None) -> None:
+    desk = Desk(state=EngineState(validated_since=START + 10 if said is None else START - 10))
+    if said is not None:
+        desk.verdicts.add(said)
+    desk.read(received(), authenticated(), authorized(), ready())
+    assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
+
+
+def test_another_methods_login_needs_no_verdict() -> None:
+    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk.read(received(), authenticated(method="cert"), authorized(), ready())
+    assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
+
+
+def test_a_restart_in_the_middle_of_a_login_changes_nothing() -> None:
+    lines = [received(), authenticated(), authorized(), received(pid=7), ready(), fatal(pid=7)]
+    for cut in range(len(lines)):
+        first = Desk()
+        first.read(*lines[:cut])
+        saved = msgspec.msgpack.decode(msgspec.msgpack.encode(first.engine.state), type=EngineState)
+        second = Desk(state=saved)
+        second.read(*lines[cut:])
+        reasons = [(o.pid, o.reason) for o in first.outcomes + second.outcomes]
+        assert reasons == [(PID, Reason.OK), (7, Reason.DISCOVERY)], cut
+
+
+def test_the_settling_time_goes_on_after_a_restart() -> None:
+    first = Desk()
+    first.read(received(), authenticated(), authorized())
+    second = Desk(state=first.engine.state)
+    assert one(second.wait(5.1)) == (Result.SUCCESS, Reason.OK)
+
+
+def test_what_is_open_at_the_end_of_a_log_is_counted_as_unfinished(desk: Desk) -> None:
+    desk.read(received(), received(pid=5), authenticated(pid=5), authorized(pid=5))
+    assert one(desk.engine.finish(settled=True)) == (Result.SUCCESS, Reason.OK)
+    assert desk.engine.unmatched[Unmatched.UNFINISHED] == 1
+
+
+def test_verdicts_that_no_line_asks_for_expire_and_are_handed_out() -> None:
+    verdicts = Verdicts(max_age=90)
+    verdicts.add(verdict())
+    assert verdicts.expire(START + 90) == []
+    assert [v.pid for v in verdicts.expire(START + 91)] == [PID]
+    assert len(verdicts) == 0
+
+
+def test_verdicts_are_bounded() -> None:
+    verdicts = Verdicts(max_age=90, max_count=1)
+    assert verdicts.add(verdict()) == 0
+    assert verdicts.add(verdict(pid=9)) == 1
+    assert verdicts.take(session_id(), PID, None) is None

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgoauthd.configreader import load, parse
+from pgoauthd.errors import ConfigError
+
+GOOD = """
+[callout]
+socket = "/tmp/pgoauthd.sock"
+allowed_users = ["postgres", 65534]
+
+[web]
+listen = "[::1]:9713"
+
+[[issuers]]
+name = "people"
+issuer = "https://idp.example/realms/people"
+audiences = ["pg-cluster"]
+identity_claims = ["realm.user", "sub"]
+leeway_seconds = 5
+
+[[issuers.grants]]
+identity = "zed"
+roles = ["delegated"]
+
+[[issuers.grants]]
+claim = "realm_access.roles"
+value = "dba"
+roles = ["admin", "reporting"]
+
+[[clusters]]
+name = "main"
+logs = ["/var/log/postgresql"]
+log_line_prefix = "%m [%p] %q%u@%d "
+
+[[notify]]
+name = "oncall"
+kind = "webhook"
+url = "https://hooks.example/pg"
+"""
+
+
+def problems(text: str) -> list[tuple[str, str, str]]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, source="test.toml")
+    return [(p.where, p.what, p.remedy) for p in caught.value.problems]
+
+
+def only(text: str) -> tuple[str, str, str]:
+    found = problems(text)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_good_configuration_is_read_whole() -> None:
+    config = parse(GOOD)
+    assert config.web.address == ("::1", 9713)
+    assert config.callout.allowed_users == ("postgres", 65534)
+    assert config.issuers[0].policy.identity_claims == (("realm", "user"), ("sub",))
+    assert config.issuers[0].policy.leeway == 5
+    assert config.issuers[0].policy.grants[1].claim == ("realm_access", "roles")
+    assert config.clusters[0].name == "main"
+
+
+def test_all_problems_are_reported_at_once_each_with_its_line_and_a_remedy() -> None:
+    text = GOOD.replace('audiences = ["pg-cluster"]', "audiences = []").replace("leeway_seconds", "leway_seconds")
+    text = text.replace('kind = "webhook"', 'kind = "pager"').replace("%m [%p] %q%u@%d", "%m")
+    found = problems(text)
+    assert len(found) == 4
+    assert all(where.startswith("line ") and remedy for where, _, remedy in found)
+    lines = text.splitlines()
+    for where, _, _ in found:
+        number, key = where.removeprefix("line ").split(", ")
+        assert lines[int(number) - 1].startswith(key.rsplit(".", 1)[1]), where
+
+
+def test_a_misspelt_key_is_met_with_the_right_one() -> None:
+    where, what, remedy = only(GOOD.replace("allowed_users", "alowed_users"))
+    assert (where, what, remedy) == (
+        "line 4, callout.alowed_users",
+        "is not a known key",
+        "did you mean allowed_users?",
+    )
+
+
+def test_the_line_of_the_second_table_of_a_name_is_its_own() -> None:
+    text = GOOD + '\n[[clusters]]\nname = "other"\nlogs = "/var/log"\n'
+    where, what, _ = only(text)
+    assert where == f"line {len(text.splitlines())}, clusters[1].logs"
+    assert "expected array" in what
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('socket = "/tmp/pgoauthd.sock"', 'socket = "run/x.sock"', "absolute"),
+        ('socket = "/tmp/pgoauthd.sock"', f'socket = "/{"x" * 108}"', "too long"),
+        ('listen = "[::1]:9713"', 'listen = "9713"', "ADDRESS:PORT"),
+        ('listen = "[::1]:9713"', 'listen = "127.0.0.1:70000"', "ADDRESS:PORT"),
+        ("leeway_seconds = 5", "leeway_seconds = -1", "out of range"),
+        ("leeway_seconds = 5", 'leeway_seconds = "5"', "expected float"),
+        ("leeway_seconds = 5", 'algorithms = ["HS256"]', "not one that is known"),
+        ("leeway_seconds = 5", 'algorithms = ["none"]', "not one that is known"),
+        ("leeway_seconds = 5", 'ca_file = "/no/such.pem"', "not a file"),
+        ("https://idp.example/realms/people", "http://idp.example", "https"),
+        ("https://idp.example/realms/people", "http://127.0.0.1:8080", "http"),
+        ('identity = "zed"', "", "must name who is granted"),
+        ('value = "dba"', "", "must name who is granted"),
+        ('log_line_prefix = "%m [%p] %q%u@%d "', 'log_line_prefix = "%t "', "%p"),
+        ('logs = ["/var/log/postgresql"]', "", "is required"),
+        ('name = "main"', 'name = "ma in"', "short name"),
+        ('logs = ["/var/log/postgresql"]', 'logs = ["/l"]\nlog_timezone = "Mars/Base"', "no time zone"),
+        ('url = "https://hooks.example/pg"', 'url = "ftp://x"', "no http"),
+        ('url = "https://hooks.example/pg"', 'url = "https://u:p@x/"', "no http"),
+        ('url = "https://hooks.example/pg"', 'url = "https://x/"\nreasons = ["tired"]', "not one that is known"),
+        ('kind = "webhook"', "", "is required"),
+    ],
+)
+def test_a_wrong_value_is_named(old: str, new: str, says: str) -> None:
+    assert old in GOOD
+    where, what, remedy = only(GOOD.replace(old, new))
+    assert says in what or says in remedy, (where, what, remedy)
+
+
+def test_names_and_issuers_may_stand_once() -> None:
+    cluster = '\n[[clusters]]\nname = "main"\nlogs = ["/l"]\n'
+    issuer = '\n[[issuers]]\nissuer = "https://idp.example/realms/people"\naudiences = ["x"]\n'
+    found = problems(GOOD + cluster + issuer)
+    assert [what.split("' ")[1] for _, what, _ in found] == ["is given twice", "is given twice"]
+
+
+def test_a_table_in_the_place_of_a_list_of_tables_is_named() -> None:
+    _, what, remedy = only('[issuers]\nissuer = "https://x"\n[[clusters]]\nname = "a"\nlogs = ["/l"]\n')
+    assert (what, remedy) == ("is not a table", "write [[issuers]]")
+
+
+def test_an_empty_configuration_has_nothing_to_do() -> None:
+    assert "nothing to do" in only("")[1]
+
+
+def test_broken_toml_is_reported_with_its_line() -> None:
+    assert "line 2" in only("[web]\nlisten = \n")[1]
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "missing.toml")
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load(tmp_path / "latin.toml")
+
+
+def test_the_message_of_the_error_names_the_file_in_each_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[callout]\nsocket = 1\nx = 2\n[[issuers]]\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(caught.value.problems) == 4
+    assert all(line.startswith(f"{path}: ") for line in lines)
