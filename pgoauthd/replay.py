@@ -62,7 +62,7 @@ class Replay:
         self._now = 0.0
 
     def outcomes(self, paths: list[Path]) -> Iterator[Outcome]:
-        """Every outcome of the files; LogFormatError for a file that is no PostgreSQL log, OSError for an unreadable."""
+        """Every outcome of the files; LogFormatError for a file that is no log, OSError for an unreadable one."""
         for path in paths:
             with _open(path) as stream:
                 yield from self._file(path, stream)

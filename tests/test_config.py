@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pgoauthd.config import Callout, Cluster, Grant, Issuer, Log, Notify, Outcomes, State, Web
 from pgoauthd.configreader import load, parse
 from pgoauthd.errors import ConfigError
 
@@ -161,3 +162,16 @@ def test_the_message_of_the_error_names_the_file_in_each_line(tmp_path: Path) ->
     lines = str(caught.value).splitlines()
     assert len(lines) == len(caught.value.problems) == 4
     assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+def test_every_key_is_documented() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for table in (Callout, Web, State, Log, Outcomes, Issuer, Grant, Cluster, Notify):
+        for name in table.__struct_fields__:
+            assert f"`{name}`" in text or f".{name}]]" in text, f"{table.__name__}.{name}"
+
+
+def test_the_smallest_configuration_of_the_documentation_is_good() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    config = parse(text.split("```toml\n")[1].split("```")[0])
+    assert [cluster.name for cluster in config.clusters] == ["main"]
