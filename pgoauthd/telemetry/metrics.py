@@ -8,7 +8,8 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from pgoauthd import __version__
@@ -60,19 +61,38 @@ LOG_FORMATS = ("stderr", "csvlog", "jsonlog")
 SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
 
 
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
+    """What a metric is, for docs/metrics.md and for the tests of rules and dashboards."""
+
+    name: str
+    """As exposed: a counter's ends in `_total`; a histogram's series add `_bucket`, `_sum` and `_count`."""
+    kind: str
+    """counter, gauge, histogram."""
+    text: str
+    labels: tuple[str, ...]
+
+
 class Metrics:
     """The registry and what is in it; one instance a daemon, made by `daemon.py`, so tests never share counters."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a series for each counter that nobody reads
         self.registry = CollectorRegistry()
+        self.declarations: list[Declaration] = []
+
+        def note(kind: str, name: str, text: str, labels: tuple[str, ...]) -> None:
+            self.declarations.append(Declaration(name=f"pgoauthd_{name}", kind=kind, text=text, labels=labels))
 
         def counter(name: str, text: str, *labels: str) -> Counter:
+            note("counter", f"{name}_total", text, labels)
             return Counter(f"pgoauthd_{name}", text, labels, registry=self.registry)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
+            note("gauge", name, text, labels)
             return Gauge(f"pgoauthd_{name}", text, labels, registry=self.registry)
 
         def histogram(name: str, text: str, *labels: str) -> Histogram:
+            note("histogram", name, text, labels)
             return Histogram(f"pgoauthd_{name}", text, labels, buckets=DURATION_BUCKETS, registry=self.registry)
 
         self.attempts = counter(

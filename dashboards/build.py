@@ -1,0 +1,452 @@
+"""Writes dashboards/pgoauthd-overview.json: `python dashboards/build.py`. Classic JSON for Grafana 10 and later.
+
+The rules of Grafana's dashboard-linter hold for what comes out (tests/dashboards/test_dashboard.py checks them).
+"""  # noqa: INP001 - a script, not a package
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgoauthd.telemetry.metrics import Metrics
+
+OUTPUT = Path(__file__).with_name("pgoauthd-overview.json")
+GRID_COLUMNS = 24
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+LABELS = {declared.name: declared.labels for declared in Metrics().declarations}
+ATTEMPTS = "pgoauthd_login_attempts_total"
+FETCHES = "pgoauthd_issuer_fetches_total"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One PromQL expression and what its series are called."""
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A panel; `kind` is Grafana's panel type, `unit` one of its units, sizes in cells of its grid."""
+
+    title: str
+    description: str
+    unit: str
+    queries: tuple[Query, ...]
+    kind: str = "timeseries"
+    width: int = 12
+    height: int = 8
+    stacked: bool = False
+
+
+def series(metric: str, matchers: str = "", *, suffix: str = "") -> str:
+    """A selector with the dashboard's variables, `cluster` where the metric has it; KeyError for unknown metrics."""
+    chosen = ['job=~"$job"', 'instance=~"$instance"']
+    if "cluster" in LABELS[metric]:
+        chosen.append('cluster=~"$cluster"')
+    return f"{metric}{suffix}{{{', '.join([*chosen, *([matchers] if matchers else [])])}}}"
+
+
+def rate(metric: str, by: str, matchers: str = "") -> str:
+    """Events a second."""
+    return f"sum by ({by}) (rate({series(metric, matchers)}[$__rate_interval]))"
+
+
+def total(metric: str, by: str, matchers: str = "") -> str:
+    """Events in the time that the dashboard shows."""
+    return f"sum by ({by}) (increase({series(metric, matchers)}[$__range]))"
+
+
+def quantile(q: float, metric: str, by: str = "") -> str:
+    """A quantile of a histogram in seconds."""
+    rates = f"rate({series(metric, suffix='_bucket')}[$__rate_interval])"
+    return f"histogram_quantile({q}, sum by ({', '.join(['le', *([by] if by else [])])}) ({rates}))"
+
+
+REFUSED = 'result="refused"'
+DECIDED = 'result=~"success|refused"'
+
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "Logins": (
+        Panel(
+            "Succeeded",
+            "Logins that got in, in the time shown.",
+            "short",
+            (Query(total(ATTEMPTS, "cluster", 'result="success"'), "{{cluster}}"),),
+            kind="stat",
+            width=6,
+            height=4,
+        ),
+        Panel(
+            "Refused",
+            "Logins that were turned away, in the time shown. Discoveries and abandoned attempts are not among them.",
+            "short",
+            (Query(total(ATTEMPTS, "cluster", REFUSED), "{{cluster}}"),),
+            kind="stat",
+            width=6,
+            height=4,
+        ),
+        Panel(
+            "Refusal ratio",
+            "Refused of all logins that were decided, in the time shown.",
+            "percentunit",
+            (
+                Query(
+                    f"{total(ATTEMPTS, 'cluster', REFUSED)} / ({total(ATTEMPTS, 'cluster', DECIDED)} > 0)",
+                    "{{cluster}}",
+                ),
+            ),
+            kind="stat",
+            width=6,
+            height=4,
+        ),
+        Panel(
+            "Last OAuth success",
+            "When an OAuth login last succeeded.",
+            "dateTimeFromNow",
+            (Query(f"max by (cluster) ({series('pgoauthd_last_success_timestamp_seconds')}) * 1000", "{{cluster}}"),),
+            kind="stat",
+            width=6,
+            height=4,
+        ),
+        Panel(
+            "Logins by result",
+            "Decided logins a second.",
+            "ops",
+            (Query(rate(ATTEMPTS, "cluster, result", DECIDED), "{{cluster}} {{result}}"),),
+            stacked=True,
+        ),
+        Panel(
+            "Refusals by reason",
+            "Refused logins a second. docs/reasons.md says what each reason means and what to do.",
+            "ops",
+            (Query(rate(ATTEMPTS, "cluster, reason", REFUSED) + " > 0", "{{cluster}} {{reason}}"),),
+            stacked=True,
+        ),
+        Panel(
+            "Why logins were refused",
+            "Refused logins by cluster, stage and reason, in the time shown.",
+            "short",
+            (Query(f"sort_desc({total(ATTEMPTS, 'cluster, stage, reason', REFUSED)} > 0)", "{{reason}}"),),
+            kind="table",
+        ),
+        Panel(
+            "Decided logins by method",
+            "Logins a second by the method of the pg_hba.conf line, OAuth and others.",
+            "ops",
+            (Query(rate(ATTEMPTS, "cluster, method", DECIDED), "{{cluster}} {{method}}"),),
+        ),
+    ),
+    "No failures": (
+        Panel(
+            "Discoveries",
+            "Clients that asked for the issuer, as libpq does before it fetches a token; a login follows each.",
+            "ops",
+            (Query(rate(ATTEMPTS, "cluster", 'result="discovery"'), "{{cluster}}"),),
+        ),
+        Panel(
+            "Abandoned attempts",
+            "Clients that went away, a second. Many of one reason point at health checks, proxies or the network.",
+            "ops",
+            (Query(rate(ATTEMPTS, "cluster, reason", 'result="abandoned"'), "{{cluster}} {{reason}}"),),
+        ),
+    ),
+    "Validation": (
+        Panel(
+            "Validation latency",
+            "From the request on the socket to the reply. It includes fetching keys where they were not at hand.",
+            "s",
+            (
+                Query(quantile(0.5, "pgoauthd_validation_duration_seconds"), "p50"),
+                Query(quantile(0.99, "pgoauthd_validation_duration_seconds"), "p99"),
+            ),
+        ),
+        Panel(
+            "Server authentication time",
+            "As the server measured it (connection ready); needs log_connections with setup_durations.",
+            "s",
+            (
+                Query(quantile(0.5, "pgoauthd_server_authentication_seconds", "cluster"), "{{cluster}} p50"),
+                Query(quantile(0.99, "pgoauthd_server_authentication_seconds", "cluster"), "{{cluster}} p99"),
+            ),
+        ),
+        Panel(
+            "Verdicts by stage",
+            "Tokens judged a second, by the stage at which the judgement ended; none is a good token.",
+            "ops",
+            (Query(rate("pgoauthd_validations_total", "stage"), "{{stage}}"),),
+            stacked=True,
+        ),
+        Panel(
+            "Refusing verdicts by reason",
+            "Tokens refused a second.",
+            "ops",
+            (Query(rate("pgoauthd_validations_total", "reason", 'reason!="ok"') + " > 0", "{{reason}}"),),
+        ),
+        Panel(
+            "Requests turned away",
+            "Requests on the socket that were not judged, a second, by what was wrong or too much.",
+            "ops",
+            (Query(rate("pgoauthd_callout_rejected_total", "kind"), "{{kind}}"),),
+        ),
+        Panel(
+            "Open connections on the socket",
+            "One for each login that is being validated.",
+            "short",
+            (Query(f"sum by (instance) ({series('pgoauthd_callout_connections')})", "{{instance}}"),),
+        ),
+    ),
+    "Issuers": (
+        Panel(
+            "Age of the key set",
+            "Time since an issuer's keys were last fetched.",
+            "s",
+            (
+                Query(
+                    f"time() - max by (issuer) ({series('pgoauthd_jwks_last_refresh_timestamp_seconds')})",
+                    "{{issuer}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Failed fetches",
+            "Fetches of metadata and keys that failed, a second.",
+            "ops",
+            (
+                Query(
+                    rate(FETCHES, "issuer, endpoint, outcome", 'outcome!="success"'),
+                    "{{issuer}} {{endpoint}} {{outcome}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Usable keys",
+            "Signing keys held for each issuer; 0 before the first fetch.",
+            "short",
+            (Query(f"min by (issuer) ({series('pgoauthd_jwks_keys')})", "{{issuer}}"),),
+        ),
+        Panel(
+            "Unknown key refetches not made",
+            "Tokens whose key id is unknown and for which no refetch was allowed, a second.",
+            "ops",
+            (Query(rate("pgoauthd_jwks_unknown_kid_limited_total", "issuer"), "{{issuer}}"),),
+        ),
+    ),
+    "Logs": (
+        Panel(
+            "Log read",
+            "Bytes of log read a second.",
+            "Bps",
+            (Query(rate("pgoauthd_log_read_bytes_total", "cluster"), "{{cluster}}"),),
+        ),
+        Panel(
+            "Log not read yet",
+            "Bytes that were written and not read yet. Outcomes are late by the time that reading these takes.",
+            "bytes",
+            (Query(f"sum by (cluster) ({series('pgoauthd_log_lag_bytes')})", "{{cluster}}"),),
+        ),
+        Panel(
+            "Trouble with the log",
+            "Entries not in their format, lines lost or cut, and files that could not be read, a second.",
+            "ops",
+            (
+                Query(
+                    rate("pgoauthd_log_parse_failures_total", "cluster, format"), "{{cluster}} {{format}} not parsed"
+                ),
+                Query(rate("pgoauthd_log_lost_lines_total", "cluster"), "{{cluster}} lost"),
+                Query(rate("pgoauthd_log_overlong_lines_total", "cluster"), "{{cluster}} cut"),
+                Query(rate("pgoauthd_log_errors_total", "cluster"), "{{cluster}} not readable"),
+            ),
+        ),
+        Panel(
+            "Rotations",
+            "Changes to a new log file, and files that became shorter, a second.",
+            "ops",
+            (
+                Query(rate("pgoauthd_log_rotations_total", "cluster"), "{{cluster}} rotated"),
+                Query(rate("pgoauthd_log_truncations_total", "cluster"), "{{cluster}} truncated"),
+            ),
+        ),
+    ),
+    "Correlation": (
+        Panel(
+            "Joined with their verdict",
+            "Outcomes that were joined with the verdict on their token, a second.",
+            "ops",
+            (Query(rate("pgoauthd_correlation_matched_total", "cluster"), "{{cluster}}"),),
+            width=8,
+        ),
+        Panel(
+            "Not joined",
+            "By kind, a second. logged_not_validated is a login that pgoauthd never vouched for.",
+            "ops",
+            (Query(rate("pgoauthd_correlation_unmatched_total", "cluster, kind"), "{{cluster}} {{kind}}"),),
+            width=8,
+        ),
+        Panel(
+            "Open sessions",
+            "Login attempts that began and have not ended.",
+            "short",
+            (Query(f"sum by (cluster) ({series('pgoauthd_sessions_open')})", "{{cluster}}"),),
+            width=8,
+        ),
+    ),
+    "Daemon": (
+        Panel(
+            "Notifications",
+            "Alerts that the daemon itself posted, a second, by receiver.",
+            "ops",
+            (Query(rate("pgoauthd_notifications_total", "sink, outcome"), "{{sink}} {{outcome}}"),),
+            width=8,
+        ),
+        Panel(
+            "Dropped outcomes",
+            "Outcomes that a sink could not take, a second.",
+            "ops",
+            (Query(rate("pgoauthd_sink_dropped_total", "sink"), "{{sink}}"),),
+            width=8,
+        ),
+        Panel(
+            "Versions",
+            "Running daemons by version.",
+            "short",
+            (Query(f"count by (version, python) ({series('pgoauthd_build_info')})", "{{version}}"),),
+            kind="table",
+            width=8,
+        ),
+    ),
+}
+
+
+def dashboard() -> dict[str, Any]:
+    """The whole dashboard as Grafana's JSON model."""
+    return {
+        "uid": "pgoauthd-overview",
+        "title": "pgoauthd / Overview",
+        "description": "OAuth logins to PostgreSQL: how they ended and why.",
+        "tags": ["pgoauthd", "postgresql", "oauth"],
+        "editable": False,
+        "graphTooltip": 1,
+        "refresh": "1m",
+        "schemaVersion": 39,
+        "time": {"from": "now-6h", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": [_datasource_variable(), *_query_variables()]},
+        "panels": list(_panels()),
+    }
+
+
+def _datasource_variable() -> dict[str, Any]:
+    return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "hide": 0}
+
+
+def _query_variables() -> Iterator[dict[str, Any]]:
+    queries = {
+        "job": "label_values(pgoauthd_build_info, job)",
+        "instance": 'label_values(pgoauthd_build_info{job=~"$job"}, instance)',
+        "cluster": 'label_values(pgoauthd_login_attempts_total{job=~"$job", instance=~"$instance"}, cluster)',
+    }
+    for name, query in queries.items():
+        yield {
+            "name": name,
+            "label": name.title(),
+            "type": "query",
+            "datasource": DATASOURCE,
+            "query": query,
+            "refresh": 2,
+            "sort": 1,
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".+",
+            "current": {"text": "All", "value": "$__all"},
+            "hide": 0,
+        }
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    """Rows from top to bottom, their panels from left to right; a panel that does not fit begins a new line."""
+    identifier, top = 1, 0
+    for title, panels in ROWS.items():
+        yield {
+            "id": identifier,
+            "type": "row",
+            "title": title,
+            "collapsed": False,
+            "panels": [],
+            "gridPos": {"x": 0, "y": top, "w": GRID_COLUMNS, "h": 1},
+        }
+        identifier, top, left, line_height = identifier + 1, top + 1, 0, 0
+        for panel in panels:
+            if left + panel.width > GRID_COLUMNS:
+                top, left, line_height = top + line_height, 0, 0
+            yield _panel(panel, identifier, {"x": left, "y": top, "w": panel.width, "h": panel.height})
+            identifier, left, line_height = identifier + 1, left + panel.width, max(line_height, panel.height)
+        top += line_height
+
+
+def _panel(panel: Panel, identifier: int, position: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": identifier,
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": DATASOURCE,
+        "gridPos": position,
+        "fieldConfig": {"defaults": {"unit": panel.unit, "custom": _drawing(panel)}, "overrides": []},
+        "options": _options(panel),
+        "targets": [_target(panel, query, letter) for query, letter in zip(panel.queries, "ABCDEFGH", strict=False)],
+        **({"transformations": _TABLE_COLUMNS} if panel.kind == "table" else {}),
+    }
+
+
+_TABLE_COLUMNS = [
+    {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": {"Value": "count"}}},
+]
+
+
+def _drawing(panel: Panel) -> dict[str, Any]:
+    if panel.kind != "timeseries":
+        return {}
+    return {
+        "drawStyle": "line",
+        "fillOpacity": 20 if panel.stacked else 5,
+        "showPoints": "never",
+        "stacking": {"mode": "normal" if panel.stacked else "none"},
+    }
+
+
+def _options(panel: Panel) -> dict[str, Any]:
+    if panel.kind == "timeseries":
+        return {
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        }
+    if panel.kind == "stat":
+        return {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "none"}
+    return {"showHeader": True}
+
+
+def _target(panel: Panel, query: Query, letter: str) -> dict[str, Any]:
+    instant = panel.kind != "timeseries"
+    return {
+        "refId": letter,
+        "datasource": DATASOURCE,
+        "expr": query.expr,
+        "legendFormat": query.legend,
+        "instant": instant,
+        "range": not instant,
+        "format": "table" if panel.kind == "table" else "time_series",
+    }
+
+
+def render() -> str:
+    """The text of the file."""
+    return json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(render(), encoding="utf-8")
