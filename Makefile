@@ -29,7 +29,12 @@ lint: $(BIN)/.installed
 	$(BIN)/mypy
 
 unit: $(BIN)/.installed
+	@sh tests/install-debian-parts.sh
 	$(BIN)/python -m pytest
+
+bench: $(BIN)/.installed
+	$(BIN)/python bench/bench_callout.py
+	$(BIN)/python bench/bench_replay.py
 
 test: lint unit
 

@@ -66,7 +66,7 @@ def _fail(message: str) -> NoReturn:
 def run(config_path: Path) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT.
 
-    The log goes to standard error: readable on a terminal, JSON otherwise. SIGHUP reopens the outcome file.
+    The log goes to standard error: readable on a terminal, JSON otherwise.
     """
     from pgoauthd.configreader import load
     from pgoauthd.daemon import serve
@@ -137,9 +137,9 @@ def demo(listen: str, *, keep: bool, fast: bool) -> None:
 
     Needs the extra `demo` (pip install 'pgoauthd[demo]') and a C compiler. Leaves nothing behind.
     """
-    from pgoauthd.demo.day import run_demo
+    from pgoauthd.demo.day import DemoOptions, run_demo
 
-    run_demo(listen=listen, keep=keep, fast=fast)
+    run_demo(DemoOptions(listen=listen, keep=keep, fast=fast))
 
 
 @cli.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ def _warn(report: ReplayReport) -> None:
 
 
 @contextmanager
-def _progress(paths: list[Path]) -> Iterator[object]:
+def _progress(paths: list[Path]) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error where that is a terminal; advanced by bytes read."""
     total = sum(path.stat().st_size for path in paths if path != STDIN and path.exists())
     if not sys.stderr.isatty() or total < MIN_BYTES_FOR_PROGRESS:

@@ -459,3 +459,7 @@ class Reason(StrEnum):
         "Report it with pgoauthd's log of that moment; it holds no token.",
     )
     # fmt: on
+
+
+BY_CODE: dict[str, Reason] = {reason.value: reason for reason in Reason}
+"""Reasons by their stable code."""

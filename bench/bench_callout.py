@@ -1,0 +1,141 @@
+"""A warm validation beside an aiohttp handler that does nothing, on the same kind of socket, in one run.
+
+    make bench   or   python bench/bench_callout.py
+
+Each server is a process of its own on a Unix socket. One client process sends the shim's request, one connection per
+request as the shim does, to both in turn; medians of the rounds and the ratio round by round are printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from aiohttp import web
+
+from pgoauthd.config import Config
+from pgoauthd.configreader import parse
+from pgoauthd.daemon import running
+from pgoauthd.demo.issuer import AUDIENCE, DemoIssuer
+from pgoauthd.telemetry.log import configure
+
+ROUNDS = 15
+REQUESTS = 400
+ALGORITHMS = ("RS256", "ES256")
+
+
+def noop_server(path: str) -> None:
+    """An aiohttp application with one handler that reads the request and answers with as many bytes as we do."""
+    reply = json.dumps({"authorized": True, "authn_id": "alice", "reason": "ok", "stage": "none", "fault": "none",
+                        "message": "The login succeeded.", "remedy": "Nothing to do."}).encode()  # fmt: skip
+
+    async def handler(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(body=reply, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/v1/validate", handler)
+    web.run_app(app, path=path, print=None, access_log=None, handle_signals=False)
+
+
+def our_server(config: str) -> None:
+    """The daemon, with its socket, its keys and its metrics."""
+
+    async def serve() -> None:
+        async with running(parse(config), log=configure("error", "json", sys.stderr)):
+            await asyncio.get_running_loop().create_future()
+
+    asyncio.run(serve())
+
+
+def request(token: str, issuer: str, number: int) -> bytes:
+    """What the shim sends."""
+    body = json.dumps({
+        "token": token, "role": "alice", "database": "app", "client_addr": "127.0.0.1", "client_port": 50000,
+        "session_id": f"6b02415c.{number:x}", "pid": number, "hba_file": "/etc/pg_hba.conf", "hba_line": 6,
+        "issuer": issuer, "scope": "openid", "usermap": None, "delegate": False, "server_version": 180006,
+        "cluster_name": None,
+    }).encode()  # fmt: skip
+    head = "POST /v1/validate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def ask(path: str, message: bytes) -> bytes:
+    """One connection, one request, the whole reply."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        connection.sendall(message)
+        reply = b""
+        while part := connection.recv(65536):
+            reply += part
+        return reply
+
+
+def seconds(path: str, message: bytes) -> float:
+    """The time of REQUESTS requests, one after the other."""
+    started = time.perf_counter()
+    for _ in range(REQUESTS):
+        ask(path, message)
+    return time.perf_counter() - started
+
+
+def compare(title: str, ours: tuple[str, bytes], theirs: tuple[str, bytes]) -> None:
+    """One row."""
+    assert b'"authorized":true' in ask(*ours), ask(*ours)  # noqa: S101 - a benchmark of a refusal would mislead
+    seconds(*ours)
+    seconds(*theirs)
+    pairs = [(seconds(*ours), seconds(*theirs)) for _ in range(ROUNDS)]
+    mine, noop = (statistics.median(column) / REQUESTS * 1e6 for column in zip(*pairs, strict=True))
+    ratio = statistics.median(a / b for a, b in pairs)
+    print(f"{title:24} validation {mine:6.0f} µs  no-op {noop:6.0f} µs  ratio {ratio:4.2f}")
+
+
+def configuration(directory: Path, issuer: DemoIssuer) -> str:
+    """The daemon's configuration for this issuer."""
+    return f"""
+[callout]
+socket = "{directory}/ours.sock"
+allowed_users = [{os.getuid()}]
+[web]
+listen = "127.0.0.1:0"
+[[issuers]]
+issuer = "{issuer.issuer}"
+audiences = ["{AUDIENCE}"]
+algorithms = ["RS256", "ES256"]
+allow_loopback_http = true
+"""
+
+
+async def main() -> None:
+    """Both servers, an issuer, and the table."""
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        directory = Path(name)
+        async with DemoIssuer() as issuer:
+            config: str = configuration(directory, issuer)
+            assert isinstance(parse(config), Config)  # noqa: S101 - fails here rather than in the other process
+            for target, argument in ((noop_server, f"{directory}/noop.sock"), (our_server, config)):
+                process = spawn.Process(target=target, args=(argument,), daemon=True)
+                process.start()
+                stack.callback(process.terminate)
+            while not all((directory / f"{kind}.sock").exists() for kind in ("noop", "ours")):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            print(f"{REQUESTS} requests, one connection each, median of {ROUNDS} rounds in turn")
+            for algorithm in ALGORITHMS:
+                tokens = [issuer.mint("alice", key=issuer.key(algorithm)) for _ in range(1)]
+                message = request(tokens[0], issuer.issuer, 4711)
+                ours, theirs = (f"{directory}/ours.sock", message), (f"{directory}/noop.sock", message)
+                await asyncio.to_thread(compare, f"{algorithm}, the same token", ours, theirs)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
