@@ -76,7 +76,7 @@ class Metrics:
     """The registry and what is in it; one instance a daemon, made by `daemon.py`, so tests never share counters."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a series for each counter that nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each counter that nobody reads
         self.registry = CollectorRegistry()
         self.declarations: list[Declaration] = []
 

@@ -1,0 +1,119 @@
+"""Hands events and verdicts to the engines and publishes what they decide; never decides anything itself.
+
+One engine per cluster, one waiting room for verdicts. Everything here runs in the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from pgoauthd.config import Cluster
+from pgoauthd.correlation.engine import Engine, EngineState, Limits
+from pgoauthd.correlation.outcome import Outcome, Unmatched
+from pgoauthd.correlation.verdicts import SessionVerdict, Verdicts
+from pgoauthd.logs.events import AuthEvent
+from pgoauthd.runtime.clock import Clock
+from pgoauthd.telemetry.metrics import Metrics
+
+VERDICT_SLACK_SECONDS = 30.0
+"""How much longer than the longest login a verdict waits for its log lines."""
+UNKNOWN_CLUSTER = "unknown"
+"""The `cluster` label of a verdict that no log line asked for, where it could be any of several clusters."""
+
+Publish = Callable[[Outcome], None]
+
+
+class CaughtUp(Protocol):
+    """What is asked of a tail: has all of its log been read?"""
+
+    @property
+    def caught_up(self) -> bool:
+        """Nothing written is unread, as far as is known."""
+
+
+class Observation:
+    """All clusters' engines, and the verdicts that wait for their log lines."""
+
+    def __init__(
+        self,
+        clusters: tuple[Cluster, ...],
+        *,
+        states: Mapping[str, EngineState],
+        verdicts: Iterable[SessionVerdict],
+        publish: Sequence[Publish],
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        """`states` and `verdicts` are those of the last run; a cluster without a state is watched from now on."""
+        longest = max((cluster.authentication_timeout_seconds for cluster in clusters), default=60.0)
+        self._verdicts = Verdicts(max_age=longest + VERDICT_SLACK_SECONDS)
+        for verdict in verdicts:
+            self._verdicts.add(verdict)
+        self._engines = {
+            cluster.name: Engine(
+                cluster.name, self._verdicts, _limits(cluster), states.get(cluster.name) or _fresh(cluster, clock)
+            )
+            for cluster in clusters
+        }
+        ours = [cluster.name for cluster in clusters if cluster.validated_here]
+        self._validated_cluster = ours[0] if len(ours) == 1 else UNKNOWN_CLUSTER
+        self._publish = publish
+        self._metrics = metrics
+        self._clock = clock
+        self._counted: dict[tuple[str, Unmatched], int] = {}
+        self._matched: dict[str, int] = {}
+
+    def on_events(self, cluster: str, events: Sequence[AuthEvent]) -> None:
+        """Take what a tail has read."""
+        self._out(self._engines[cluster].observe(events, self._clock.time()))
+
+    def on_verdict(self, verdict: SessionVerdict) -> None:
+        """Take a verdict, before its reply is sent."""
+        if self._engines and self._verdicts.add(verdict):
+            self._metrics.unmatched.labels(self._validated_cluster, Unmatched.EVICTED).inc()
+
+    def tick(self, tails: Mapping[str, CaughtUp]) -> None:
+        """Let time pass where a log has been read to its end: silence in an unread log says nothing."""
+        now = self._clock.time()
+        for name, engine in self._engines.items():
+            if tails[name].caught_up:
+                self._out(engine.advance(now))
+            self._count(name, engine)
+        if all(tail.caught_up for tail in tails.values()):
+            unlogged = len(self._verdicts.expire(now))
+            self._metrics.unmatched.labels(self._validated_cluster, Unmatched.VALIDATED_NOT_LOGGED).inc(unlogged)
+
+    def states(self) -> dict[str, EngineState]:
+        """What the next run needs, by cluster."""
+        return {name: engine.state for name, engine in self._engines.items()}
+
+    def waiting_verdicts(self) -> tuple[SessionVerdict, ...]:
+        """Verdicts that no log line has asked for yet."""
+        return tuple(self._verdicts)
+
+    def _out(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            for publish in self._publish:
+                publish(outcome)
+
+    def _count(self, name: str, engine: Engine) -> None:
+        """Bring the metrics up to what the engine has counted."""
+        self._metrics.sessions_open.labels(name).set(len(engine))
+        self._metrics.matched.labels(name).inc(engine.matched - self._matched.get(name, 0))
+        self._matched[name] = engine.matched
+        for kind, count in engine.unmatched.items():
+            self._metrics.unmatched.labels(name, kind).inc(count - self._counted.get((name, kind), 0))
+            self._counted[name, kind] = count
+
+
+def _limits(cluster: Cluster) -> Limits:
+    return Limits(
+        authentication_timeout=cluster.authentication_timeout_seconds,
+        settle=cluster.settle_seconds,
+        max_open=cluster.max_open_sessions,
+    )
+
+
+def _fresh(cluster: Cluster, clock: Clock) -> EngineState:
+    return EngineState(validated_since=clock.time() if cluster.validated_here else None)
