@@ -1,0 +1,209 @@
+"""The composition root: builds every part from the configuration, runs them together, stops them in order.
+
+Nothing else builds collaborators, and nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from pgoauthd import __version__
+from pgoauthd.config import Config
+from pgoauthd.correlation import outcome_json
+from pgoauthd.correlation.outcome import Outcome, Result
+from pgoauthd.errors import PgoauthdError
+from pgoauthd.runtime.callout import Callout
+from pgoauthd.runtime.clock import Clock, SystemClock
+from pgoauthd.runtime.hardening import allow_open_files, forbid_core_dumps
+from pgoauthd.runtime.house import House
+from pgoauthd.runtime.keystore import KeyStore
+from pgoauthd.runtime.listener import inherited_listener, open_listener
+from pgoauthd.runtime.observation import Observation, Publish
+from pgoauthd.runtime.peer import AllowedUsers, look_up_users
+from pgoauthd.runtime.sinks import OUTCOME_FILE, AlertPoster, OutcomeFile
+from pgoauthd.runtime.store import Store
+from pgoauthd.runtime.systemd import Notifier, inherited_sockets, watchdog_seconds
+from pgoauthd.runtime.tail import LogTail
+from pgoauthd.runtime.validation import Validator
+from pgoauthd.runtime.web import Web
+from pgoauthd.telemetry.log import configure
+from pgoauthd.telemetry.metrics import Metrics
+
+SPARE_OPEN_FILES = 512
+"""For everything but connections on the validation socket."""
+
+
+def serve(config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT; what keeps it from starting goes up as PgoauthdError or OSError."""
+    log = configure(config.log.level, config.log.format, sys.stderr)
+    for complaint in (forbid_core_dumps(), allow_open_files(config.callout.max_connections + SPARE_OPEN_FILES)):
+        if complaint is not None:
+            log.warning("limit_not_set", problem=complaint)
+    try:
+        asyncio.run(_until_told(config, log))
+    except* (PgoauthdError, OSError) as group:
+        raise _first(group) from None
+
+
+async def _until_told(config: Config, log: FilteringBoundLogger) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # A reload must not be the end: files that are rotated are noticed without a signal.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.info, "sighup_ignored")
+    async with running(config, log=log):
+        await stop.wait()
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, log: FilteringBoundLogger, clock: Clock | None = None, publish: Sequence[Publish] = ()
+) -> AsyncIterator[Metrics]:
+    """A daemon that runs inside the `async with`; `publish` gets every outcome besides the configured sinks.
+
+    When the block is entered, socket, metrics and logs are served. When it is left, requests that run are finished,
+    the state is saved and everything is closed.
+    """
+    clock = clock or SystemClock()
+    metrics = _declared_metrics(config)
+    async with AsyncExitStack() as stack:
+        # The state is opened first: a second daemon must stop before it touches anything else.
+        store = stack.enter_context(Store(Path(config.state.path))) if config.clusters else None
+        states, verdicts = store.load() if store is not None else ({}, ())
+        sinks = _sinks(config, metrics, log)
+        observation = Observation(
+            config.clusters,
+            states={name: state.engine for name, state in states.items()},
+            verdicts=verdicts,
+            publish=[metrics.count_outcome, _log_outcomes(log), *(sink.offer for sink in sinks), *publish],
+            metrics=metrics,
+            clock=clock,
+        )
+        tails = {
+            cluster.name: LogTail(
+                cluster,
+                states[cluster.name].positions if cluster.name in states else (),
+                sink=observation,
+                metrics=metrics,
+                log=log,
+            )
+            for cluster in config.clusters
+        }
+        house = House(observation, tails, store, log=log)
+        stack.callback(house.save)
+        notifier = stack.enter_context(closing(Notifier(os.environ)))
+        web = Web(config.web, metrics)
+        await web.start()
+        stack.push_async_callback(web.stop)
+        start = await stack.enter_async_context(_background())
+        for work in (*(sink.run() for sink in sinks), *(tail.run() for tail in tails.values())):
+            start(work)
+        if config.issuers:
+            keys = await stack.enter_async_context(KeyStore(config.issuers, metrics=metrics, log=log, clock=clock))
+            start(keys.run())
+            validator = Validator(
+                tuple(issuer.policy for issuer in config.issuers),
+                keys,
+                max_token_bytes=config.callout.max_token_bytes,
+                clock=clock,
+            )
+            users = _users(config, log)
+            callout = Callout(
+                config.callout,
+                validator,
+                users=users,
+                on_verdict=observation.on_verdict,
+                metrics=metrics,
+                log=log,
+                clock=clock,
+            )
+            await stack.enter_async_context(_listening(callout, config, users.group))
+        start(house.keep(clock, notifier, watchdog_seconds(os.environ)))
+        notifier.ready(f"{len(config.issuers)} issuers, {len(config.clusters)} clusters")
+        log.info("started", version=__version__, socket=config.callout.socket, metrics=config.web.listen)
+        yield metrics
+        notifier.stopping()
+
+
+def _declared_metrics(config: Config) -> Metrics:
+    metrics = Metrics()
+    metrics.declare(
+        clusters=[cluster.name for cluster in config.clusters],
+        issuers=[issuer.label for issuer in config.issuers],
+        sinks=[*(notify.name for notify in config.notify), *([OUTCOME_FILE] if config.outcomes.path else [])],
+    )
+    return metrics
+
+
+def _sinks(config: Config, metrics: Metrics, log: FilteringBoundLogger) -> list[OutcomeFile | AlertPoster]:
+    sinks: list[OutcomeFile | AlertPoster] = [AlertPoster(notify, metrics=metrics, log=log, generator_url=f"http://{config.web.listen}/metrics") for notify in config.notify]
+    if config.outcomes.path is not None:
+        sinks.append(OutcomeFile(Path(config.outcomes.path), outcome_json.encode, metrics=metrics, log=log))
+    return sinks
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[Callable[[Coroutine[object, object, None]], None]]:
+    """Start work that runs beside the block and is cancelled at its end; work that fails ends the block."""
+    async with asyncio.TaskGroup() as group:
+        started: list[asyncio.Task[None]] = []
+        try:
+            yield lambda work: started.append(group.create_task(work))
+        finally:
+            for task in started:
+                task.cancel()
+
+
+@asynccontextmanager
+async def _listening(callout: Callout, config: Config, group: int | None) -> AsyncIterator[None]:
+    """Serve the validation socket: systemd's, or one of our own."""
+    inherited = inherited_listener(inherited_sockets(os.environ))
+    with inherited or open_listener(config.callout.socket, group=group) as listener:
+        await callout.start(listener)
+        try:
+            yield
+        finally:
+            await callout.stop()
+
+
+def _users(config: Config, log: FilteringBoundLogger) -> AllowedUsers:
+    users = look_up_users(config.callout.allowed_users)
+    for name in users.unknown:
+        log.warning("no_such_user", user=name, remedy="correct callout.allowed_users")
+    return users
+
+
+def _log_outcomes(log: FilteringBoundLogger) -> Publish:
+    """Each refusal is a line of the daemon's own log; the rest is there for who looks closer."""
+
+    def tell(outcome: Outcome) -> None:
+        say = log.info if outcome.result is Result.REFUSED else log.debug
+        say(
+            f"login_{outcome.result}",
+            cluster=outcome.cluster,
+            session_id=outcome.session_id,
+            reason=outcome.reason.value,
+            role=outcome.role,
+            database=outcome.database,
+            identity=outcome.identity,
+            client=outcome.client_addr,
+            message=outcome.message,
+            remedy=outcome.remedy,
+        )
+
+    return tell
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single exception of a group of groups."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
