@@ -21,7 +21,8 @@ from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.prefix import LinePrefix
 from pgoauthd.logs.readers import LogFormat, LogReader, open_reader, recognise
 
-CHUNK_BYTES = 4 * 1024 * 1024
+CHUNK_BYTES = 256 * 1024
+"""Small enough to stay in the processor's cache between reading and searching."""
 HEAD_BYTES = 64 * 1024
 """How much of a file may be looked at to recognise its format."""
 STDIN = Path("-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ def replay_files(paths: list[Path], options: ReplayOptions) -> None:
     kept = richest(paths)
     if left_out := [path for path in paths if path not in kept]:
         click.echo(f"left out, the same log is given in a richer format: {', '.join(map(str, left_out))}", err=True)
+    # Reading makes millions of short-lived values and no cycles: looking for those would cost a fifth of the time.
+    gc.disable()
     with _progress(kept) as advance:
         replay = Replay(settings, advance)
         outcomes = replay.outcomes(kept)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pgoauthd.correlation.decision import Decision
-from pgoauthd.correlation.outcome import Outcome
+from pgoauthd.correlation.outcome import Outcome, Result
 from pgoauthd.correlation.session import Session
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.logs.events import AuthEvent, EventKind, Saying
@@ -27,13 +29,29 @@ _OAUTH_SAYINGS = frozenset(
 """Lines that only a login with method oauth leads to."""
 
 
+class _Said(msgspec.Struct, gc=False):
+    """What a session's lines say together: of each member the last word."""
+
+    method: str | None = None
+    role: str | None = None
+    database: str | None = None
+    client_addr: str | None = None
+    client_port: int | None = None
+    application_name: str | None = None
+    hba_file: str | None = None
+    hba_line: int | None = None
+    usermap: str | None = None
+    delegated: bool = False
+
+
 def assemble(cluster: str, session: Session, verdict: SessionVerdict | None, decision: Decision) -> Outcome:
     """The outcome of an ended session. The log's word goes before the verdict's where both have one."""
-    received, authenticated, last = session.received, session.authenticated, session.last
-    lines = [line for line in (last, session.cause, session.authorized, authenticated, received) if line is not None]
-    silent = decision.result == "abandoned" and last is received
+    said = _gather(session)
+    if verdict is not None:
+        _add_verdict(said, verdict)
+    last, reason = session.last, decision.reason
+    silent = decision.result is Result.ABANDONED and last is session.received
     ready = last if last is not None and last.kind is EventKind.READY else None
-    reason = decision.reason
     return Outcome(
         time=last.time if last is not None and not silent else (session.started or session.first_seen),
         started=session.started,
@@ -44,17 +62,17 @@ def assemble(cluster: str, session: Session, verdict: SessionVerdict | None, dec
         reason=reason,
         stage=reason.stage,
         fault=reason.fault,
-        method=_method(lines, verdict),
-        role=_first_role(lines) or (verdict.role if verdict is not None else None),
-        database=_first_database(lines) or (verdict.database if verdict is not None else None),
-        identity=_identity(authenticated, verdict),
-        client_addr=_client_addr(lines, verdict),
-        client_port=_client_port(lines, verdict),
-        application_name=_application_name(lines),
-        hba_file=_hba(lines, verdict)[0],
-        hba_line=_hba(lines, verdict)[1],
-        usermap=_usermap(lines, verdict),
-        delegated=any(line.delegated for line in lines) or (verdict is not None and verdict.delegated),
+        method=said.method or "unknown",
+        role=said.role,
+        database=said.database,
+        identity=_identity(session.authenticated, verdict),
+        client_addr=said.client_addr,
+        client_port=said.client_port,
+        application_name=said.application_name,
+        hba_file=said.hba_file,
+        hba_line=said.hba_line,
+        usermap=said.usermap,
+        delegated=said.delegated,
         issuer=verdict.issuer if verdict is not None else None,
         message=decision.message,
         remedy=reason.remedy,
@@ -63,6 +81,42 @@ def assemble(cluster: str, session: Session, verdict: SessionVerdict | None, dec
         server_authentication_seconds=ready.authentication_seconds if ready is not None else None,
         server_setup_seconds=ready.setup_seconds if ready is not None else None,
     )
+
+
+def _gather(session: Session) -> _Said:
+    """From the first line to the last: what a later line says replaces what an earlier one said."""
+    said = _Said()
+    by_oauth = False
+    for line in (session.received, session.authenticated, session.authorized, session.cause, session.last):
+        if line is None:
+            continue
+        said.method = line.method or said.method
+        said.role = line.role if line.role is not None else said.role
+        said.database = line.database if line.database is not None else said.database
+        said.client_addr = line.client_addr or said.client_addr
+        said.client_port = line.client_port if line.client_port is not None else said.client_port
+        said.application_name = line.application_name or said.application_name
+        if line.hba_file is not None:
+            said.hba_file, said.hba_line = line.hba_file, line.hba_line
+        said.usermap = line.usermap or said.usermap
+        said.delegated |= line.delegated
+        by_oauth |= line.saying in _OAUTH_SAYINGS
+    if by_oauth and said.method is None:
+        said.method = "oauth"
+    return said
+
+
+def _add_verdict(said: _Said, verdict: SessionVerdict) -> None:
+    """What the shim knew and the log does not say."""
+    said.method = said.method or "oauth"
+    said.role = said.role if said.role is not None else verdict.role
+    said.database = said.database if said.database is not None else verdict.database
+    if said.client_addr is None:
+        said.client_addr, said.client_port = verdict.client_addr, verdict.client_port
+    if said.hba_file is None:
+        said.hba_file, said.hba_line = verdict.hba_file, verdict.hba_line
+    said.usermap = said.usermap or verdict.usermap
+    said.delegated |= verdict.delegated
 
 
 def _session_id(session: Session, verdict: SessionVerdict | None) -> str | None:
@@ -74,49 +128,7 @@ def _session_id(session: Session, verdict: SessionVerdict | None) -> str | None:
     return f"{int(session.started):x}.{session.pid:x}" if session.started is not None else None
 
 
-def _method(lines: list[AuthEvent], verdict: SessionVerdict | None) -> str:
-    for line in lines:
-        if line.method is not None:
-            return line.method
-    said_by_oauth = any(line.saying in _OAUTH_SAYINGS for line in lines)
-    return "oauth" if verdict is not None or said_by_oauth else "unknown"
-
-
 def _identity(authenticated: AuthEvent | None, verdict: SessionVerdict | None) -> str | None:
     if authenticated is not None and authenticated.identity is not None:
         return authenticated.identity
     return verdict.verdict.authn_id if verdict is not None else None
-
-
-def _first_role(lines: list[AuthEvent]) -> str | None:
-    return next((line.role for line in lines if line.role is not None), None)
-
-
-def _first_database(lines: list[AuthEvent]) -> str | None:
-    return next((line.database for line in lines if line.database is not None), None)
-
-
-def _client_addr(lines: list[AuthEvent], verdict: SessionVerdict | None) -> str | None:
-    logged = next((line.client_addr for line in lines if line.client_addr is not None), None)
-    return logged if logged is not None or verdict is None else verdict.client_addr
-
-
-def _client_port(lines: list[AuthEvent], verdict: SessionVerdict | None) -> int | None:
-    logged = next((line.client_port for line in lines if line.client_port is not None), None)
-    return logged if logged is not None or verdict is None else verdict.client_port
-
-
-def _application_name(lines: list[AuthEvent]) -> str | None:
-    return next((line.application_name for line in lines if line.application_name), None)
-
-
-def _hba(lines: list[AuthEvent], verdict: SessionVerdict | None) -> tuple[str | None, int | None]:
-    for line in lines:
-        if line.hba_file is not None:
-            return line.hba_file, line.hba_line
-    return (verdict.hba_file, verdict.hba_line) if verdict is not None else (None, None)
-
-
-def _usermap(lines: list[AuthEvent], verdict: SessionVerdict | None) -> str | None:
-    logged = next((line.usermap for line in lines if line.usermap is not None), None)
-    return logged if logged is not None or verdict is None else verdict.usermap

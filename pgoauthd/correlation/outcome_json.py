@@ -22,9 +22,7 @@ def encode(outcome: Outcome) -> bytes:
 
 def to_dict(outcome: Outcome) -> dict[str, Any]:
     """The members in their documented order; absent values are null, `claims` is null without a verdict."""
-    members: dict[str, Any] = {"version": VERSION}
-    for name in outcome.__struct_fields__:
-        members[name] = getattr(outcome, name)
+    members: dict[str, Any] = {"version": VERSION} | msgspec.structs.asdict(outcome)
     members["time"] = rfc3339(outcome.time)
     members["started"] = rfc3339(outcome.started) if outcome.started is not None else None
     return members
