@@ -145,7 +145,10 @@ def _declared_metrics(config: Config) -> Metrics:
 
 
 def _sinks(config: Config, metrics: Metrics, log: FilteringBoundLogger) -> list[OutcomeFile | AlertPoster]:
-    sinks: list[OutcomeFile | AlertPoster] = [AlertPoster(notify, metrics=metrics, log=log, generator_url=f"http://{config.web.listen}/metrics") for notify in config.notify]
+    sinks: list[OutcomeFile | AlertPoster] = [
+        AlertPoster(notify, metrics=metrics, log=log, generator_url=f"http://{config.web.listen}/metrics")
+        for notify in config.notify
+    ]
     if config.outcomes.path is not None:
         sinks.append(OutcomeFile(Path(config.outcomes.path), outcome_json.encode, metrics=metrics, log=log))
     return sinks

@@ -69,14 +69,12 @@ def _print_json(outcomes: Iterator[Outcome]) -> None:
 
 def _print_table(outcomes: Iterator[Outcome], report: ReplayReport) -> None:
     # rich takes longer to import than a small log takes to read: only here
-    from rich.console import Console  # noqa: PLC0415
-
-    from pgoauthd.report import Tally, print_summary  # noqa: PLC0415
+    from pgoauthd.report import Tally, open_console, print_summary  # noqa: PLC0415
 
     tally = Tally()
     for outcome in outcomes:
         tally.add(outcome)
-    print_summary(Console(), tally, _notes(report))
+    print_summary(open_console(), tally, _notes(report))
 
 
 def _notes(report: ReplayReport) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -30,6 +32,8 @@ FAULTS: dict[Fault, str] = {
 
 COLUMNS = ("time", "role", "identity", "client", "outcome", "why", "what to do")
 _WIDTHS = (12, 10, 22, 15, 10, 27, 60)
+MIN_WIDTH_FOR_REMEDIES = 110
+WIDTH_WITHOUT_TERMINAL = 160
 
 
 class Tally:
@@ -51,21 +55,21 @@ class Tally:
         return sum(count for (ended, _), count in self.counts.items() if ended is result)
 
 
-def summary_table(tally: Tally) -> Table:
-    """The counts, most frequent reason first within each result, with what to do."""
-    table = Table(title=_title(tally), title_justify="left", title_style="bold", pad_edge=False)
+def summary_table(tally: Tally, *, remedies: bool) -> Table:
+    """The counts, most frequent reason first within each result; with what to do, where there is room for it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("outcome")
     table.add_column("why", no_wrap=True)
     table.add_column("count", justify="right")
-    table.add_column("to act", no_wrap=True)
-    table.add_column("what to do", ratio=1)
+    table.add_column("who has to act", no_wrap=True)
+    if remedies:
+        table.add_column("what to do", ratio=1)
     order = list(Result)
     for (result, reason), count in sorted(
         tally.counts.items(), key=lambda item: (order.index(item[0][0]), -item[1], item[0][1])
     ):
-        table.add_row(
-            Text(result, style=STYLES[result]), reason, f"{count:,}", FAULTS[reason.fault], Text(reason.remedy)
-        )
+        cells = [Text(result, style=STYLES[result]), reason, f"{count:,}", FAULTS[reason.fault]]
+        table.add_row(*cells, *([Text(reason.remedy)] if remedies else []))
     return table
 
 
@@ -73,7 +77,7 @@ def _title(tally: Tally) -> str:
     total = tally.counts.total()
     parts = ", ".join(f"{tally.of(result):,} {result}" for result in Result if tally.of(result))
     if tally.first is None or tally.last is None:
-        return "no login attempt found"
+        return "no login attempts"
     return f"{total:,} login attempts, {_moment(tally.first)} to {_moment(tally.last)} UTC: {parts}"
 
 
@@ -134,9 +138,16 @@ def _plain(text: str | None) -> str:
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
-def print_summary(console: Console, tally: Tally, notes: Iterable[str] = ()) -> None:
+def print_summary(console: Console, tally: Tally, notes: Iterable[str] = (), *, remedies: bool = True) -> None:
     """The summary table and remarks on what was read."""
-    console.print()
-    console.print(summary_table(tally))
+    console.print(Text(f"\n{_title(tally)}", style="bold"))
+    console.print(summary_table(tally, remedies=remedies and console.width >= MIN_WIDTH_FOR_REMEDIES))
     for note in notes:
         console.print(Text(note, style="dim"))
+    if remedies and console.width < MIN_WIDTH_FOR_REMEDIES and tally.counts:
+        console.print(Text("a wider terminal shows what to do; docs/reasons.md says it too", style="dim"))
+
+
+def open_console() -> Console:
+    """Standard output; where that is no terminal, wide enough that nothing is cut."""
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL)

@@ -27,11 +27,13 @@ from pgoauthd.demo.scenarios import scripted_day
 from pgoauthd.demo.scene import daemon_config
 from pgoauthd.demo.stage import Stage, stage
 from pgoauthd.errors import DemoError
-from pgoauthd.report import LiveRows, Tally, print_summary
+from pgoauthd.report import LiveRows, Tally, open_console, print_summary
 from pgoauthd.telemetry.log import configure
 
 PICK_TOKEN = 'sed \'s/.*"access_token": *"\\([^"]*\\).*/\\1/\''  # noqa: S105 - a sed program
 """Takes the token out of the answer on machines without jq."""
+PAUSE_SECONDS = 0.06
+"""Between attempts, so that eyes can follow."""
 OUTCOME_SECONDS = 20.0
 """How long the last outcomes may take before something is wrong: an abandoned attempt needs authentication_timeout."""
 
@@ -47,7 +49,7 @@ class DemoOptions:
 
 def run_demo(options: DemoOptions) -> None:
     """The whole demo; DemoError where something is missing or an outcome is not the scripted one."""
-    asyncio.run(_demo(options, Console()))
+    asyncio.run(_demo(options, open_console()))
 
 
 async def _demo(options: DemoOptions, console: Console) -> None:
@@ -59,8 +61,10 @@ async def _demo(options: DemoOptions, console: Console) -> None:
         _say(console, f"  ready after {time.monotonic() - started:.1f} s; http://{options.listen}/metrics\n")
         desk.rows.header()
         await _perform(day, scene)
+        if len(desk.outcomes) < len(day):
+            _say(console, "  … clients that went away are given up when the server's authentication_timeout is over")
         await desk.wait_for(len(day))
-        print_summary(console, desk.tally, [f"the day took {time.monotonic() - started:.0f} s"])
+        print_summary(console, desk.tally, [f"the day took {time.monotonic() - started:.0f} s"], remedies=False)
         compare(day, desk.outcomes)
         if options.keep:
             await _keep(scene, options, console)
@@ -120,6 +124,7 @@ async def _perform(day: Sequence[Attempt], scene: Stage) -> None:
                 tasks.create_task(perform(attempt, scene.cluster, scene.issuers))
             else:
                 await _perform_one(attempt, scene)
+                await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _perform_one(attempt: Attempt, scene: Stage) -> None:

@@ -1,0 +1,174 @@
+"""The commands as a person or a script uses them: real processes, their output and exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pgoauthd import __version__
+
+CORPUS = Path(__file__).parent / "data" / "pg-logs" / "18.6-default"
+PREFIX = "%m [%p] %q%u@%d "
+UNITS = Path(__file__).parent.parent / "systemd"
+
+
+def pgoauthd(*words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pgoauthd", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **settings)  # type: ignore[call-overload, no-any-return]
+
+
+def on_a_terminal(*words: str, columns: int = 140) -> tuple[int, str]:
+    """Run with a terminal as standard output; the exit status and what it showed."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns), "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgoauthd", *words], stdout=theirs, stderr=subprocess.DEVNULL, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    return process.wait(60), shown.decode()
+
+
+def test_version_is_that_of_the_package() -> None:
+    done = pgoauthd("--version")
+    assert (done.returncode, done.stdout) == (0, f"pgoauthd, version {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["run", "check-config", "replay", "demo", "completion"])
+def test_every_command_explains_itself(command: str) -> None:
+    assert f"  {command} " in pgoauthd("--help").stdout
+    done = pgoauthd(command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 5
+
+
+def test_a_wrong_command_line_ends_with_2() -> None:
+    assert pgoauthd("replya").returncode == 2
+    assert pgoauthd("replay").returncode == 2
+
+
+def test_the_example_configuration_is_good() -> None:
+    done = pgoauthd("check-config", str(UNITS / "pgoauthd.toml"))
+    assert done.returncode == 0, done.stderr
+    assert "good" in done.stdout
+
+
+def test_check_config_shows_all_problems_and_ends_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('[web]\nlisten = "here"\n[calout]\n[[issuers]]\nissuer = "http://x"\n', encoding="utf-8")
+    done = pgoauthd("check-config", str(path))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "4 problems" in done.stderr
+    assert f"{path}: line 2, web.listen: " in done.stderr
+    assert "did you mean callout?" in done.stderr
+
+
+def test_run_with_a_bad_configuration_ends_with_1_and_without_a_traceback(tmp_path: Path) -> None:
+    done = pgoauthd("run", "--config", str(tmp_path / "missing.toml"))
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_where_the_state_cannot_be_kept_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(
+        f'[state]\npath = "{tmp_path}/no/such/state.db"\n[web]\nlisten = "127.0.0.1:0"\n'
+        f'[[clusters]]\nname = "main"\nlogs = ["{tmp_path}"]\n',
+        encoding="utf-8",
+    )
+    done = pgoauthd("run", "--config", str(path))
+    assert done.returncode == 1
+    assert "state.db: the state cannot be opened" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["postgresql.log", "postgresql.csv", "postgresql.json"])
+def test_replay_in_a_pipe_writes_one_outcome_a_line(name: str) -> None:
+    done = pgoauthd("replay", "--prefix", PREFIX, str(CORPUS / name))
+    assert done.returncode == 0, done.stderr
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(outcomes) == 62
+    assert {outcome["cluster"] for outcome in outcomes} == {"replay"}
+
+
+def test_replay_on_a_terminal_shows_a_summary_with_remedies() -> None:
+    status, shown = on_a_terminal("replay", "--prefix", PREFIX, str(CORPUS / "postgresql.json"))
+    assert status == 0
+    assert "62 login attempts" in shown
+    assert "usermap_no_match" in shown
+    assert "pg_ident.conf" in shown
+    assert "\x1b[" in shown, "no colours"
+
+
+def test_replay_on_a_narrow_terminal_keeps_the_counts_readable() -> None:
+    _, shown = on_a_terminal("replay", str(CORPUS / "postgresql.json"), columns=80)
+    assert "wider terminal" in shown
+    assert "validator_internal_error" in shown
+
+
+def test_replay_takes_the_richest_of_the_same_log_and_says_so() -> None:
+    files = [str(CORPUS / f"postgresql.{ending}") for ending in ("log", "csv", "json")]
+    done = pgoauthd("replay", *files)
+    assert len(done.stdout.splitlines()) == 62
+    assert "left out" in done.stderr
+    assert "postgresql.csv" in done.stderr
+
+
+def test_replay_reads_standard_input() -> None:
+    done = pgoauthd("replay", "-", input=(CORPUS / "postgresql.json").read_text(encoding="utf-8"))
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 62
+
+
+def test_replay_of_what_is_no_log_ends_with_1_and_a_next_step(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("buy milk\n", encoding="utf-8")
+    done = pgoauthd("replay", str(path))
+    assert done.returncode == 1
+    assert "--prefix" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_replay_of_a_missing_file_ends_with_1() -> None:
+    done = pgoauthd("replay", "/no/such/file.json")
+    assert done.returncode == 1
+    assert "/no/such/file.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("option", "value"), [("--prefix", "%t "), ("--timezone", "Mars/Base")])
+def test_replay_names_a_wrong_option(option: str, value: str) -> None:
+    done = pgoauthd("replay", option, value, str(CORPUS / "postgresql.log"))
+    assert done.returncode == 2
+    assert option in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_for_the_shell(shell: str) -> None:
+    done = pgoauthd("completion", shell)
+    assert done.returncode == 0
+    assert f"_PGOAUTHD_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_an_output_that_closes_early_is_no_error_of_ours() -> None:
+    command = f"{sys.executable} -m pgoauthd replay {CORPUS / 'postgresql.json'} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
