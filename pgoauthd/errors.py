@@ -6,7 +6,7 @@ A refused token is a value (`tokens.verdict.Verdict` with a `Reason`). The tree:
     ├── ConfigError          the configuration file cannot be used; carries every problem found
     ├── LogFormatError       a log, or a log_line_prefix, cannot be read as what it is said to be
     ├── StateError           the saved state cannot be used
-    ├── SocketError          the validation socket cannot be opened or is in use
+    ├── SocketError          an address to listen on cannot be used: the validation socket or web.listen
     └── DemoError            the demo lacks something; the message says what to install
 """
 
@@ -49,7 +49,7 @@ class StateError(PgoauthdError):
 
 
 class SocketError(PgoauthdError):
-    """The validation socket cannot be opened, or another daemon answers on it."""
+    """The validation socket or web.listen cannot be opened, or another daemon answers there."""
 
 
 class DemoError(PgoauthdError):

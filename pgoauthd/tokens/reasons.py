@@ -305,8 +305,8 @@ class Reason(StrEnum):
     )
     KEY_AMBIGUOUS = (
         "key_ambiguous", Stage.SIGNATURE, Fault.IDENTITY_PROVIDER,
-        "The token names no kid and the issuer has more than one key that could fit.",
-        "Have the issuer put a kid into its tokens.",
+        "More than one key of the issuer could have signed the token.",
+        "Have the issuer put a kid into its tokens and give each key a kid of its own.",
     )
     KEY_MISMATCH = (
         "key_mismatch", Stage.SIGNATURE, Fault.CLIENT,
