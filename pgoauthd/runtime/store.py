@@ -6,6 +6,7 @@ throws a state away: one that it cannot use is an error that says what to do.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,13 @@ from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.errors import StateError
 from pgoauthd.logs.position import Position
 
+FILE_MODE = 0o600
 SCHEMA = 1
 """`PRAGMA user_version` of the file."""
+
+
+_VERDICTS = ""
+"""Stands among the cluster names, none of which is empty."""
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +40,16 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._saved: dict[str, bytes] = {}
+        """Rows as they stand in the file, so that only what has changed is written."""
         try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE))
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
             self._prepare()
+        except OSError as error:
+            raise StateError(_unusable(path, error.strerror or str(error))) from error
         except sqlite3.OperationalError as error:
-            raise StateError(_operational(path, error)) from error
+            raise StateError(_unusable(path, str(error))) from error
         except sqlite3.DatabaseError as error:
             raise StateError(
                 f"{path}: is not a state file of pgoauthd ({error}); move it aside to start with an empty one"
@@ -67,18 +78,21 @@ class Store:
 
     def save(self, clusters: dict[str, ClusterState], verdicts: tuple[SessionVerdict, ...]) -> None:
         """Replace the state in one transaction; StateError when the disk does not take it (the old state stays)."""
-        rows = [(name, msgspec.msgpack.encode(state)) for name, state in clusters.items()]
+        rows = {name: msgspec.msgpack.encode(state) for name, state in clusters.items()}
+        waiting = msgspec.msgpack.encode(verdicts)
+        changed = [(name, body) for name, body in rows.items() if self._saved.get(name) != body]
+        if not changed and self._saved.get(_VERDICTS) == waiting:
+            return
         try:
             self._connection.execute("BEGIN")
-            self._connection.executemany("INSERT OR REPLACE INTO cluster (name, body) VALUES (?, ?)", rows)
-            self._connection.execute(
-                "INSERT OR REPLACE INTO verdicts (id, body) VALUES (1, ?)", (msgspec.msgpack.encode(verdicts),)
-            )
+            self._connection.executemany("INSERT OR REPLACE INTO cluster (name, body) VALUES (?, ?)", changed)
+            self._connection.execute("INSERT OR REPLACE INTO verdicts (id, body) VALUES (1, ?)", (waiting,))
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise StateError(f"{self._path}: the state could not be saved ({error}); check the disk") from error
+        self._saved = {**rows, _VERDICTS: waiting}
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -98,7 +112,7 @@ class Store:
         self._connection.execute("COMMIT")
 
 
-def _operational(path: Path, error: sqlite3.OperationalError) -> str:
-    if "locked" in str(error):
+def _unusable(path: Path, what: str) -> str:
+    if "locked" in what:
         return f"{path}: another pgoauthd uses this state; stop it, or give this one a state.path of its own"
-    return f"{path}: the state cannot be opened ({error}); check that the directory is there and writable"
+    return f"{path}: the state cannot be opened ({what}); check that the directory is there and writable"

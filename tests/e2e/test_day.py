@@ -90,6 +90,8 @@ def joined(
     """Each attempt with its own outcome, by the client's port or, over the Unix socket, by the name it gave."""
     by_port = {outcome["client_port"]: outcome for outcome in outcomes if outcome["client_port"] is not None}
     by_name = {outcome["application_name"]: outcome for outcome in outcomes}
+    lost = [a.name for a, result in made if result.local_port not in {None, *by_port}]
+    assert not lost, f"no outcome has the client's port of {lost}; there are {outcomes}"
     return [
         (attempt, result, by_port[result.local_port] if result.local_port is not None else by_name[attempt.name])
         for attempt, result in made

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from pgoauthd.config import Cluster
+from pgoauthd.correlation.outcome import Outcome, Unmatched
+from pgoauthd.runtime.observation import UNKNOWN_CLUSTER, Observation
+from pgoauthd.telemetry.metrics import Metrics
+from pgoauthd.tokens.reasons import Reason
+from tests.fix_clock import SteppedClock
+from tests.fix_events import START, authenticated, authorized, ready, received, verdict
+
+MAIN = Cluster(name="main", logs=("/log",))
+OTHER = Cluster(name="other", logs=("/other",))
+
+
+@dataclass
+class Tail:
+    caught_up: bool = True
+
+
+class Room:
+    """An observation, what it published and what it counted."""
+
+    def __init__(self, *clusters: Cluster) -> None:
+        self.clock = SteppedClock(START)
+        self.metrics = Metrics()
+        self.outcomes: list[Outcome] = []
+        self.observation = Observation(
+            clusters,
+            states={},
+            verdicts=(),
+            publish=[self.outcomes.append],
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+        self.tails = {cluster.name: Tail() for cluster in clusters}
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.clock.advance(seconds)
+        self.observation.tick(self.tails)
+
+    def unmatched(self, cluster: str, kind: Unmatched) -> float:
+        sample = {"cluster": cluster, "kind": kind.value}
+        return self.metrics.registry.get_sample_value("pgoauthd_correlation_unmatched_total", sample) or 0.0
+
+
+def test_an_outcome_joins_log_and_verdict_and_is_counted_as_matched() -> None:
+    room = Room(MAIN)
+    room.observation.on_verdict(verdict())
+    room.observation.on_events("main", [received(), authenticated(), authorized(), ready()])
+    room.tick()
+    assert [outcome.reason for outcome in room.outcomes] == [Reason.OK]
+    matched = room.metrics.registry.get_sample_value("pgoauthd_correlation_matched_total", {"cluster": "main"})
+    assert matched == 1
+
+
+def test_a_verdict_finds_its_session_whichever_cluster_logs_it() -> None:
+    room = Room(MAIN, OTHER)
+    room.observation.on_verdict(verdict(Reason.EXPIRED))
+    room.observation.on_events("other", [received()])
+    room.tick(66)
+    assert [(outcome.cluster, outcome.reason) for outcome in room.outcomes] == [("other", Reason.EXPIRED)]
+
+
+def test_silence_in_a_log_that_is_not_read_to_its_end_says_nothing() -> None:
+    room = Room(MAIN)
+    room.observation.on_events("main", [received()])
+    room.tails["main"].caught_up = False
+    room.tick(1000)
+    assert room.outcomes == []
+    room.tails["main"].caught_up = True
+    room.tick()
+    assert [outcome.reason for outcome in room.outcomes] == [Reason.CLIENT_GONE]
+
+
+@pytest.mark.parametrize(("clusters", "label"), [((MAIN,), "main"), ((MAIN, OTHER), UNKNOWN_CLUSTER)])
+def test_a_verdict_that_no_line_asks_for_is_a_logging_gap(clusters: tuple[Cluster, ...], label: str) -> None:
+    room = Room(*clusters)
+    room.observation.on_verdict(verdict())
+    room.tick(80)
+    assert room.unmatched(label, Unmatched.VALIDATED_NOT_LOGGED) == 0
+    room.tick(20)
+    assert room.unmatched(label, Unmatched.VALIDATED_NOT_LOGGED) == 1
+    room.tick(20)
+    assert room.unmatched(label, Unmatched.VALIDATED_NOT_LOGGED) == 1
+
+
+def test_without_clusters_verdicts_are_not_kept() -> None:
+    room = Room()
+    room.observation.on_verdict(verdict())
+    assert room.observation.waiting_verdicts() == ()
+
+
+def test_the_open_sessions_are_a_gauge() -> None:
+    room = Room(MAIN)
+    room.observation.on_events("main", [received(), received(pid=2)])
+    room.tick()
+    assert room.metrics.registry.get_sample_value("pgoauthd_sessions_open", {"cluster": "main"}) == 2
+
+
+def test_the_state_of_one_run_is_the_start_of_the_next() -> None:
+    first = Room(MAIN)
+    first.observation.on_events("main", [received(), authenticated()])
+    first.observation.on_verdict(verdict())
+    outcomes: list[Outcome] = []
+    second = Observation(
+        (MAIN,),
+        states=first.observation.states(),
+        verdicts=first.observation.waiting_verdicts(),
+        publish=[outcomes.append],
+        metrics=Metrics(),
+        clock=first.clock,
+    )
+    second.on_events("main", [authorized(), ready()])
+    assert [(o.reason, o.identity, o.validation_seconds) for o in outcomes] == [(Reason.OK, "alice", 0.0004)]
