@@ -84,6 +84,7 @@ async def running(
             config.clusters,
             states={name: state.engine for name, state in states.items()},
             verdicts=verdicts,
+            validates=bool(config.issuers),
             publish=[metrics.count_outcome, _log_outcomes(log), *(sink.offer for sink in sinks), *publish],
             metrics=metrics,
             clock=clock,

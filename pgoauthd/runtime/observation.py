@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from pgoauthd.config import Cluster
 from pgoauthd.correlation.engine import Engine, EngineState, Limits
 from pgoauthd.correlation.outcome import Outcome, Unmatched
@@ -41,18 +43,22 @@ class Observation:
         *,
         states: Mapping[str, EngineState],
         verdicts: Iterable[SessionVerdict],
+        validates: bool,
         publish: Sequence[Publish],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """`states` and `verdicts` are those of the last run; a cluster without a state is watched from now on."""
+        """`states` and `verdicts` are those of the last run; `validates`: tokens are judged by this daemon, too."""
         longest = max((cluster.authentication_timeout_seconds for cluster in clusters), default=60.0)
         self._verdicts = Verdicts(max_age=longest + VERDICT_SLACK_SECONDS)
         for verdict in verdicts:
             self._verdicts.add(verdict)
         self._engines = {
             cluster.name: Engine(
-                cluster.name, self._verdicts, _limits(cluster), states.get(cluster.name) or _fresh(cluster, clock)
+                cluster.name,
+                self._verdicts,
+                _limits(cluster),
+                _start(states.get(cluster.name), clock.time() if validates and cluster.validated_here else None),
             )
             for cluster in clusters
         }
@@ -115,5 +121,8 @@ def _limits(cluster: Cluster) -> Limits:
     )
 
 
-def _fresh(cluster: Cluster, clock: Clock) -> EngineState:
-    return EngineState(validated_since=clock.time() if cluster.validated_here else None)
+def _start(saved: EngineState | None, now_validated: float | None) -> EngineState:
+    """The state to go on from. What was logged before validation was watched needs no verdict."""
+    state = saved or EngineState()
+    since = state.validated_since if now_validated is not None and state.validated_since is not None else now_validated
+    return msgspec.structs.replace(state, validated_since=since)

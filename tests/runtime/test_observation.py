@@ -24,7 +24,7 @@ class Tail:
 class Room:
     """An observation, what it published and what it counted."""
 
-    def __init__(self, *clusters: Cluster) -> None:
+    def __init__(self, *clusters: Cluster, validates: bool = True) -> None:
         self.clock = SteppedClock(START)
         self.metrics = Metrics()
         self.outcomes: list[Outcome] = []
@@ -32,6 +32,7 @@ class Room:
             clusters,
             states={},
             verdicts=(),
+            validates=validates,
             publish=[self.outcomes.append],
             metrics=self.metrics,
             clock=self.clock,
@@ -110,9 +111,28 @@ def test_the_state_of_one_run_is_the_start_of_the_next() -> None:
         (MAIN,),
         states=first.observation.states(),
         verdicts=first.observation.waiting_verdicts(),
+        validates=True,
         publish=[outcomes.append],
         metrics=Metrics(),
         clock=first.clock,
     )
     second.on_events("main", [authorized(), ready()])
     assert [(o.reason, o.identity, o.validation_seconds) for o in outcomes] == [(Reason.OK, "alice", 0.0004)]
+
+
+def test_a_login_without_a_verdict_is_a_finding_where_tokens_are_judged_here() -> None:
+    room = Room(MAIN)
+    room.observation.on_events("main", [received(), authenticated(), authorized(), ready()])
+    room.tick()
+    assert room.unmatched("main", Unmatched.LOGGED_NOT_VALIDATED) == 1
+
+
+@pytest.mark.parametrize(
+    "room",
+    [Room(MAIN, validates=False), Room(Cluster(name="main", logs=("/log",), validated_here=False))],
+    ids=["only observed", "another validator"],
+)
+def test_a_login_without_a_verdict_is_none_where_they_are_not(room: Room) -> None:
+    room.observation.on_events("main", [received(), authenticated(), authorized(), ready()])
+    room.tick()
+    assert room.unmatched("main", Unmatched.LOGGED_NOT_VALIDATED) == 0
