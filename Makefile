@@ -33,8 +33,8 @@ unit: $(BIN)/.installed
 	$(BIN)/python -m pytest
 
 bench: $(BIN)/.installed
-	$(BIN)/python bench/bench_callout.py
-	$(BIN)/python bench/bench_replay.py
+	$(BIN)/python -m bench.bench_callout
+	$(BIN)/python -m bench.bench_replay
 
 test: lint unit
 

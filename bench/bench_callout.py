@@ -1,6 +1,6 @@
 """A warm validation beside an aiohttp handler that does nothing, on the same kind of socket, in one run.
 
-    make bench   or   python bench/bench_callout.py
+    make bench   or   python -m bench.bench_callout
 
 Each server is a process of its own on a Unix socket. One client process sends the shim's request, one connection per
 request as the shim does, to both in turn; medians of the rounds and the ratio round by round are printed.
@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -29,6 +30,7 @@ from pgoauthd.demo.issuer import AUDIENCE, DemoIssuer
 from pgoauthd.telemetry.log import configure
 
 ROUNDS = 15
+FRESH_ROUNDS = 5
 REQUESTS = 400
 ALGORITHMS = ("RS256", "ES256")
 
@@ -80,23 +82,25 @@ def ask(path: str, message: bytes) -> bytes:
         return reply
 
 
-def seconds(path: str, message: bytes) -> float:
-    """The time of REQUESTS requests, one after the other."""
+def seconds(path: str, messages: Sequence[bytes]) -> float:
+    """The time of one request after the other."""
     started = time.perf_counter()
-    for _ in range(REQUESTS):
+    for message in messages:
         ask(path, message)
     return time.perf_counter() - started
 
 
-def compare(title: str, ours: tuple[str, bytes], theirs: tuple[str, bytes]) -> None:
-    """One row."""
-    assert b'"authorized":true' in ask(*ours), ask(*ours)  # noqa: S101 - a benchmark of a refusal would mislead
-    seconds(*ours)
-    seconds(*theirs)
-    pairs = [(seconds(*ours), seconds(*theirs)) for _ in range(ROUNDS)]
-    mine, noop = (statistics.median(column) / REQUESTS * 1e6 for column in zip(*pairs, strict=True))
+def compare(title: str, directory: Path, rounds: Sequence[Sequence[bytes]]) -> None:
+    """One row: the messages of each round go to both; those of the first are the warm-up."""
+    ours, noop = f"{directory}/ours.sock", f"{directory}/noop.sock"
+    first, *counted = rounds
+    assert b'"authorized":true' in ask(ours, first[0]), ask(ours, first[0])  # noqa: S101 - no benchmark of a refusal
+    seconds(ours, first)
+    seconds(noop, first)
+    pairs = [(seconds(ours, messages), seconds(noop, messages)) for messages in counted]
+    mine, theirs = (statistics.median(column) / len(first) * 1e6 for column in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
-    print(f"{title:24} validation {mine:6.0f} µs  no-op {noop:6.0f} µs  ratio {ratio:4.2f}")
+    print(f"{title:26} validation {mine:6.0f} µs  no-op {theirs:6.0f} µs  ratio {ratio:4.2f}")
 
 
 def configuration(directory: Path, issuer: DemoIssuer) -> str:
@@ -131,10 +135,20 @@ async def main() -> None:
                 await asyncio.sleep(0.05)
             print(f"{REQUESTS} requests, one connection each, median of {ROUNDS} rounds in turn")
             for algorithm in ALGORITHMS:
-                tokens = [issuer.mint("alice", key=issuer.key(algorithm)) for _ in range(1)]
-                message = request(tokens[0], issuer.issuer, 4711)
-                ours, theirs = (f"{directory}/ours.sock", message), (f"{directory}/noop.sock", message)
-                await asyncio.to_thread(compare, f"{algorithm}, the same token", ours, theirs)
+                again = [request(issuer.mint("alice", key=issuer.key(algorithm)), issuer.issuer, 4711)] * REQUESTS
+                await asyncio.to_thread(compare, f"{algorithm}, the same token", directory, [again] * (ROUNDS + 1))
+            for algorithm in ALGORITHMS:
+                fresh = await asyncio.to_thread(new_tokens, issuer, algorithm)
+                await asyncio.to_thread(compare, f"{algorithm}, a new token each", directory, fresh)
+
+
+def new_tokens(issuer: DemoIssuer, algorithm: str) -> list[list[bytes]]:
+    """Rounds of requests of which no two have the same token."""
+    key = issuer.key(algorithm)
+    return [
+        [request(issuer.mint("alice", key=key, jti=f"{at}-{i}"), issuer.issuer, 4711) for i in range(REQUESTS)]
+        for at in range(FRESH_ROUNDS + 1)
+    ]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Replay beside grep on the same file, in one run: how much does it cost to understand a log instead of counting lines?
 
-    make bench   or   python bench/bench_replay.py [megabytes] [share of login lines]
+    make bench   or   python -m bench.bench_replay [megabytes] [share of login lines]
 
 Whole processes, start-up included, are timed in turn (A B A B …); medians and the ratio pair by pair are printed.
 """
@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from make_log import write
+from bench.make_log import write
 
 ROUNDS = 7
 PATTERN = (

@@ -1,6 +1,6 @@
 """Makes a large PostgreSQL log by repeating the logins of a real one between lines of ordinary work.
 
-    python bench/make_log.py jsonlog 200 0.1 /tmp/big.json
+    python -m bench.make_log jsonlog 200 0.1 /tmp/big.json
 
 writes 200 MB of jsonlog in which one line in ten belongs to a login. Sessions get ids and times of their own, so
 that every repetition is a login of its own.

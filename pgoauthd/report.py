@@ -68,7 +68,7 @@ def summary_table(tally: Tally, *, remedies: bool) -> Table:
     for (result, reason), count in sorted(
         tally.counts.items(), key=lambda item: (order.index(item[0][0]), -item[1], item[0][1])
     ):
-        cells = [Text(result, style=STYLES[result]), reason, f"{count:,}", FAULTS[reason.fault]]
+        cells: list[Text | str] = [Text(result, style=STYLES[result]), reason, f"{count:,}", FAULTS[reason.fault]]
         table.add_row(*cells, *([Text(reason.remedy)] if remedies else []))
     return table
 

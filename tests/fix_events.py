@@ -27,7 +27,7 @@ def received(at: float = 0.0, **fields: Any) -> AuthEvent:  # noqa: ANN401
 
 
 def authenticated(at: float = 0.01, **fields: Any) -> AuthEvent:  # noqa: ANN401
-    known = {
+    known: dict[str, Any] = {
         "identity": "alice",
         "role": "alice",
         "database": "app",

@@ -11,7 +11,7 @@ from pgoauthd.runtime.clock import Clock
 from pgoauthd.runtime.verified import Verified, VerifiedTokens
 from pgoauthd.tokens.bearer import BearerToken, UnverifiedToken, decode
 from pgoauthd.tokens.issuers import IssuerPolicy, choose_issuer
-from pgoauthd.tokens.judge import judge, weigh
+from pgoauthd.tokens.judge import judge, read_statement, weigh
 from pgoauthd.tokens.keys import KeySet
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import LoginRequest, Refusal, Verdict
@@ -99,7 +99,7 @@ class Validator:
         check = self._verified.find(bearer, self._clock.monotonic())
         if check is None or check.policy is not policy or self._keys.held(policy.name, check.kid) is not check.keys:
             return None
-        return weigh(check.claims, request, policy, self._clock.time())
+        return weigh(check.statement, request, policy, self._clock.time())
 
     def _begin(
         self, bearer: BearerToken, token: UnverifiedToken, request: LoginRequest, policy: IssuerPolicy
@@ -116,6 +116,6 @@ class Validator:
     ) -> Verdict:
         verdict = judge(token, request, policy, keys, self._clock.time())
         if verdict.authorized:
-            check = Verified(token.claims, token.kid, policy, keys, self._clock.monotonic())
+            check = Verified(read_statement(token.claims, policy), token.kid, policy, keys, self._clock.monotonic())
             self._verified.add(bearer, check)
         return verdict

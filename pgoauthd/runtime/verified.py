@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from pgoauthd.tokens.bearer import BearerToken
 from pgoauthd.tokens.issuers import IssuerPolicy
+from pgoauthd.tokens.judge import Statement
 from pgoauthd.tokens.keys import KeySet
 
 MAX_TOKENS = 4096
@@ -25,7 +24,8 @@ MAX_AGE_SECONDS = 300.0
 class Verified(msgspec.Struct, frozen=True, gc=False):
     """A signature check that came out right."""
 
-    claims: Mapping[str, Any]
+    statement: Statement
+    """Read under `policy`."""
     kid: str | None
     policy: IssuerPolicy
     keys: KeySet

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from pgoauthd.tokens.bearer import UnverifiedToken
 from pgoauthd.tokens.claims import check_claims, check_issuer, kept_claims
 from pgoauthd.tokens.identity import check_delegation, find_identity
@@ -16,7 +18,7 @@ from pgoauthd.tokens.keys import KeySet
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.scopes import check_scopes, granted_scopes
 from pgoauthd.tokens.signature import check_signature
-from pgoauthd.tokens.verdict import LoginRequest, Refusal, Verdict
+from pgoauthd.tokens.verdict import KeptClaims, LoginRequest, Refusal, Verdict
 from pgoauthd.tokens.wording import quoted
 
 
@@ -28,7 +30,9 @@ def judge(token: UnverifiedToken, request: LoginRequest, policy: IssuerPolicy, k
     """
     try:
         refusal = verify(token, policy, keys)
-        return weigh(token.claims, request, policy, now) if refusal is None else Verdict.refused(refusal)
+        if refusal is not None:
+            return Verdict.refused(refusal)
+        return weigh(read_statement(token.claims, policy), request, policy, now)
     except Exception as error:  # noqa: BLE001 - the boundary: a crash would leave the server without an answer
         return Verdict.refused(
             Refusal(Reason.INTERNAL_ERROR, f"pgoauthd failed with {type(error).__name__} while it judged the token")
@@ -49,24 +53,42 @@ def verify(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet) -> Refusa
     return check_signature(key, token.algorithm, token.signing_input, token.signature)
 
 
-def weigh(claims: Mapping[str, Any], request: LoginRequest, policy: IssuerPolicy, now: float) -> Verdict:
-    """The verdict on claims that are known to be the issuer's; raises nothing of its own, but is no boundary.
+class Statement(msgspec.Struct, frozen=True, gc=False):
+    """What the claims of a verified token say under a policy, whoever asks and whenever: read once, weighed often."""
+
+    claims: Mapping[str, Any]
+    scopes: tuple[str, ...] | Refusal
+    identity: str | Refusal
+    kept: KeptClaims
+
+
+def read_statement(claims: Mapping[str, Any], policy: IssuerPolicy) -> Statement:
+    """Read claims that are known to be the issuer's; raises nothing of its own, but is no boundary."""
+    scopes = granted_scopes(claims, policy.scope_claims)
+    return Statement(
+        claims,
+        scopes,
+        find_identity(claims, policy.identity_claims),
+        kept_claims(claims, () if isinstance(scopes, Refusal) else scopes),
+    )
+
+
+def weigh(statement: Statement, request: LoginRequest, policy: IssuerPolicy, now: float) -> Verdict:
+    """The verdict on a statement read under the same policy; raises nothing of its own, but is no boundary.
 
     An identity is in the verdict as soon as time, issuer and audience are right, also if scope or role are not.
     """
-    scopes = granted_scopes(claims, policy.scope_claims)
-    kept = kept_claims(claims, () if isinstance(scopes, Refusal) else scopes)
-    refusal = check_claims(claims, policy, now)
+    kept, scopes, identity = statement.kept, statement.scopes, statement.identity
+    refusal = check_claims(statement.claims, policy, now)
     if refusal is not None:
         return Verdict.refused(refusal, claims=kept)
     if isinstance(scopes, Refusal):
         return Verdict.refused(scopes, claims=kept)
     refusal = check_scopes(scopes, (*policy.required_scopes, *request.required_scopes))
-    identity = find_identity(claims, policy.identity_claims)
     if isinstance(identity, Refusal):
         return Verdict.refused(refusal or identity, claims=kept)
     if refusal is None and request.delegated:
-        refusal = check_delegation(claims, identity, request.role, policy)
+        refusal = check_delegation(statement.claims, identity, request.role, policy)
     if refusal is not None:
         return Verdict.refused(refusal, authn_id=identity, claims=kept)
     return Verdict(authorized=True, reason=Reason.OK, message="the token is good", authn_id=identity, claims=kept)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pgoauthd.runtime.verified import MAX_AGE_SECONDS, MAX_TOKENS, Verified, VerifiedTokens
 from pgoauthd.tokens.bearer import BearerToken
+from pgoauthd.tokens.judge import read_statement
 from pgoauthd.tokens.keys import KeySet
 from tests.tokens.case import POLICY
 
@@ -15,7 +16,7 @@ def token(number: int = 0) -> BearerToken:
 
 
 def check(since: float = 0.0) -> Verified:
-    return Verified({"sub": "alice"}, "rsa-1", POLICY, KEYS, since)
+    return Verified(read_statement({"sub": "alice"}, POLICY), "rsa-1", POLICY, KEYS, since)
 
 
 def test_a_check_is_found_by_the_very_token() -> None:

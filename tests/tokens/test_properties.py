@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pgoauthd.tokens.bearer import BearerToken, decode
 from pgoauthd.tokens.compact import decode_base64url, read_compact
 from pgoauthd.tokens.identity import find_identity
-from pgoauthd.tokens.judge import weigh
+from pgoauthd.tokens.judge import read_statement, weigh
 from pgoauthd.tokens.keys import KeySet, read_key_set
 from pgoauthd.tokens.metadata import check_url, read_metadata
 from pgoauthd.tokens.reasons import Reason
@@ -145,7 +145,7 @@ def test_arbitrary_headers_rightly_signed_never_break_the_core(header: dict[str,
 @unhurried
 @given(claim_objects, st.floats(0, 4e9))
 def test_claims_from_elsewhere_are_weighed_without_raising(claims: dict[str, Any], now: float) -> None:
-    assert weigh(claims, REQUEST, POLICY, now).message
+    assert weigh(read_statement(claims, POLICY), REQUEST, POLICY, now).message
 
 
 @unhurried
