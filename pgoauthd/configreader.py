@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,9 +69,11 @@ def parse(text: str, *, source: str = "configuration") -> Config:
         raise ConfigError(source, (Problem("TOML", str(error), "correct the syntax at that line"),)) from None
     reader = _Reader()
     config = reader.table(Config, raw, "")
-    _check_whole(config, reader.problem)
+    _check_whole(config, raw, reader.problem)
     if reader.problems:
-        raise ConfigError(source, tuple(Problem(_place(text, p.where), p.what, p.remedy) for p in reader.problems))
+        places = _Places(text)
+        reader.problems.sort(key=lambda problem: places.line_of(problem.where) or 0)
+        raise ConfigError(source, tuple(places.tell(problem) for problem in reader.problems))
     return config
 
 
@@ -113,7 +116,10 @@ class _Reader:
         try:
             values[key] = msgspec.convert(value, kind, strict=True)
         except msgspec.ValidationError as error:
-            self.problem(where, _plain(str(error)), "see docs/configuration.md for the type of this key")
+            remedy = "see docs/configuration.md for the type of this key"
+            if isinstance(value, str) and kind == tuple[str, ...]:
+                remedy = f'write ["{value}"]'
+            self.problem(where, _plain(str(error)), remedy)
 
     def check(self, kind: type[msgspec.Struct], values: dict[str, Any], path: str) -> None:
         for name, rule in RULES.get(kind, {}).items():
@@ -125,7 +131,7 @@ class _Reader:
         self.problems.append(Problem(where, what, remedy))
 
 
-def _check_whole(config: Config, problem: Callable[[str, str, str], None]) -> None:
+def _check_whole(config: Config, raw: Mapping[str, Any], problem: Callable[[str, str, str], None]) -> None:
     """What no single value shows: names and issuers given twice, grants that grant nothing, https."""
     for group, key in ((config.clusters, "name"), (config.issuers, "issuer"), (config.notify, "name")):
         seen: set[str] = set()
@@ -136,7 +142,7 @@ def _check_whole(config: Config, problem: Callable[[str, str, str], None]) -> No
             seen.add(value)
     for i, issuer in enumerate(config.issuers):
         _check_issuer(issuer, f"issuers[{i}].", problem)
-    if not config.issuers and not config.clusters:
+    if not {"issuers", "clusters"} & raw.keys():
         problem(
             "issuers, clusters", "are both missing, so there is nothing to do", "add [[issuers]], [[clusters]] or both"
         )
@@ -167,28 +173,46 @@ def _plain(error: str) -> str:
     return error.split(" - at `", maxsplit=1)[0].replace("`", "").replace("Expected", "expected")
 
 
-def _place(text: str, where: str) -> str:
-    """`where` with the line of its key, found by walking the tables of the text; without it where it is not there."""
-    table, _, key = where.rpartition(".")
-    number = _line_of(text.splitlines(), _HEADER_INDEX.sub("", table), _last_index(table), key)
-    return f"line {number}, {where}" if number is not None else where
+class _Places:
+    """Where keys and tables stand in the text, by dotted path; a problem without a place gets that of its table."""
+
+    def __init__(self, text: str) -> None:
+        self._lines: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        table = ""
+        for number, line in enumerate(text.splitlines(), 1):
+            if (header := _HEADER.match(line)) is not None:
+                table = self._enter(header["name"], is_list=line.lstrip().startswith("[["))
+                self._lines.setdefault(table, number)
+            elif (key := _KEY.match(line)) is not None:
+                self._lines.setdefault(f"{table}.{key['name']}".lstrip("."), number)
+
+    def line_of(self, where: str) -> int | None:
+        """The line of a key or, where it is not there, of the table that lacks it."""
+        while where:
+            if (line := self._lines.get(where)) is not None:
+                return line
+            where = where.rpartition(".")[0]
+        return None
+
+    def tell(self, problem: Problem) -> Problem:
+        """The problem with its line."""
+        line = self.line_of(problem.where)
+        return problem if line is None else replace(problem, where=f"line {line}, {problem.where}")
+
+    def _enter(self, name: str, *, is_list: bool) -> str:
+        """The path of a table, with the index of each list of tables that it is in."""
+        path = ""
+        *outer, last = (part.strip(" \"'") for part in name.split("."))
+        for part in outer:
+            path = f"{path}.{part}".lstrip(".")
+            path += f"[{self._counts[path] - 1}]" if path in self._counts else ""
+        path = f"{path}.{last}".lstrip(".")
+        if not is_list:
+            return path
+        self._counts[path] = self._counts.get(path, 0) + 1
+        return f"{path}[{self._counts[path] - 1}]"
 
 
-_HEADER_INDEX = re.compile(r"\[\d+\]")
-
-
-def _last_index(table: str) -> int:
-    found = _HEADER_INDEX.findall(table)
-    return int(found[-1][1:-1]) if found else 0
-
-
-def _line_of(lines: list[str], table: str, index: int, key: str) -> int | None:
-    current, seen = "", -1 if table else 0
-    for number, line in enumerate(lines, 1):
-        bare = line.strip()
-        if bare.startswith("["):
-            current = bare.split("]", 1)[0].strip("[ ")
-            seen += current == table
-        elif current == table and seen == index and re.match(rf'"?{re.escape(key)}"?\s*=', bare):
-            return number
-    return None
+_HEADER = re.compile(r"\s*\[{1,2}(?P<name>[^\[\]]+)\]")
+_KEY = re.compile(r"""\s*["']?(?P<name>[A-Za-z0-9_-]+)["']?\s*=""")

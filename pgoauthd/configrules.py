@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pgoauthd.config import Callout, Cluster, Grant, Issuer, Log, Notify, Outcom
 from pgoauthd.errors import LogFormatError
 from pgoauthd.logs.prefix import compile_prefix
 from pgoauthd.tokens.issuers import ASYMMETRIC_ALGORITHMS
-from pgoauthd.tokens.reasons import Reason
+from pgoauthd.tokens.reasons import BY_CODE
 
 Complaint = tuple[str, str] | None
 """What is wrong with a value and what to do, or None."""
@@ -25,7 +26,9 @@ def _one_of(*allowed: str) -> Callable[[object], Complaint]:
         wrong = [item for item in (value if isinstance(value, tuple) else (value,)) if item not in allowed]
         if not wrong:
             return None
-        return f"{wrong[0]!r} is not one that is known", "use " + ", ".join(repr(item) for item in allowed)
+        close = [match for item in wrong for match in difflib.get_close_matches(str(item), allowed, n=1)]
+        shown = f"did you mean {', '.join(close)}?" if len(close) == len(wrong) else "use " + ", ".join(allowed)
+        return f"{', '.join(repr(item) for item in wrong)} is not known here", shown
 
     return rule
 
@@ -43,6 +46,18 @@ def _not_empty(value: object) -> Complaint:
     if isinstance(value, tuple) and value and all(value):
         return None
     return "is empty", "give at least one value, none of them empty"
+
+
+def _claim_paths(value: object) -> Complaint:
+    wrong = [item for item in (value if isinstance(value, tuple) else ()) if not all(str(item).split("."))]
+    return (
+        _not_empty(value) if not wrong else (f"{wrong[0]!r} has an empty part", "write for example realm_access.roles")
+    )
+
+
+def _single_words(value: object) -> Complaint:
+    wrong = [item for item in (value if isinstance(value, tuple) else ()) if len(str(item).split()) != 1]
+    return None if not wrong else (f"{wrong[0]!r} is not one word", "give each scope as an item of its own")
 
 
 def _absolute_path(value: object) -> Complaint:
@@ -117,7 +132,8 @@ RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
         "name": _name,
         "audiences": _not_empty,
         "algorithms": _one_of(*ASYMMETRIC_ALGORITHMS),
-        "identity_claims": _not_empty,
+        "identity_claims": _claim_paths,
+        "required_scopes": _single_words,
         "scope_claims": _not_empty,
         "leeway_seconds": _between(0, 300),
         "max_lifetime_seconds": _between(1, 31_536_000),
@@ -143,7 +159,7 @@ RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
         "name": _name,
         "kind": _one_of("alertmanager", "webhook"),
         "url": _http_url,
-        "reasons": _one_of(*Reason),
+        "reasons": _one_of(*BY_CODE),
         "group_interval_seconds": _between(1, 86_400),
         "resolve_after_seconds": _between(1, 604_800),
     },

@@ -94,6 +94,29 @@ def test_the_line_of_the_second_table_of_a_name_is_its_own() -> None:
     assert "expected array" in what
 
 
+def test_the_line_of_a_grant_is_counted_within_its_issuer() -> None:
+    text = GOOD.replace('value = "dba"\n', "")
+    where, _, _ = only(text)
+    header = [n for n, line in enumerate(text.splitlines(), 1) if line == "[[issuers.grants]]"][1]
+    assert where == f"line {header}, issuers[0].grants[1]"
+
+
+def test_a_missing_key_is_placed_at_its_table_and_an_unknown_table_at_its_header() -> None:
+    found = problems(GOOD + '\n[typo]\nx = 1\n[[issuers]]\nissuer = "https://x.example"\n')
+    lines = GOOD.count("\n")
+    assert [where for where, _, _ in found] == [f"line {lines + 2}, typo", f"line {lines + 4}, issuers[1].audiences"]
+
+
+def test_a_string_where_a_list_belongs_is_answered_with_the_list() -> None:
+    assert only(GOOD.replace('["pg-cluster"]', '"pg-cluster"'))[2] == 'write ["pg-cluster"]'
+
+
+def test_all_wrong_items_of_a_list_are_named_and_near_misses_corrected() -> None:
+    _, what, remedy = only(GOOD.replace("leeway_seconds = 5", 'algorithms = ["RS265", "ES265"]'))
+    assert what.startswith("'RS265', 'ES265' is not known")
+    assert remedy == "did you mean RS256, ES256?"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -103,9 +126,11 @@ def test_the_line_of_the_second_table_of_a_name_is_its_own() -> None:
         ('listen = "[::1]:9713"', 'listen = "127.0.0.1:70000"', "ADDRESS:PORT"),
         ("leeway_seconds = 5", "leeway_seconds = -1", "out of range"),
         ("leeway_seconds = 5", 'leeway_seconds = "5"', "expected float"),
-        ("leeway_seconds = 5", 'algorithms = ["HS256"]', "not one that is known"),
-        ("leeway_seconds = 5", 'algorithms = ["none"]', "not one that is known"),
+        ("leeway_seconds = 5", 'algorithms = ["HS256"]', "not known here"),
+        ("leeway_seconds = 5", 'algorithms = ["none"]', "not known here"),
         ("leeway_seconds = 5", 'ca_file = "/no/such.pem"', "not a file"),
+        ("leeway_seconds = 5", 'required_scopes = ["a b"]', "not one word"),
+        ('"realm.user", "sub"', '"realm..user"', "empty part"),
         ("https://idp.example/realms/people", "http://idp.example", "https"),
         ("https://idp.example/realms/people", "http://127.0.0.1:8080", "http"),
         ('identity = "zed"', "", "must name who is granted"),
@@ -116,7 +141,7 @@ def test_the_line_of_the_second_table_of_a_name_is_its_own() -> None:
         ('logs = ["/var/log/postgresql"]', 'logs = ["/l"]\nlog_timezone = "Mars/Base"', "no time zone"),
         ('url = "https://hooks.example/pg"', 'url = "ftp://x"', "no http"),
         ('url = "https://hooks.example/pg"', 'url = "https://u:p@x/"', "no http"),
-        ('url = "https://hooks.example/pg"', 'url = "https://x/"\nreasons = ["tired"]', "not one that is known"),
+        ('url = "https://hooks.example/pg"', 'url = "https://x/"\nreasons = ["tired"]', "not known here"),
         ('kind = "webhook"', "", "is required"),
     ],
 )
