@@ -44,8 +44,10 @@ def main() -> None:
         sys.exit(130)
     except ConfigError as error:
         _fail(f"{len(error.problems)} problem{'s' * (len(error.problems) > 1)}:\n{error}")
-    except (PgoauthdError, OSError) as error:
+    except PgoauthdError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename is not None else str(error))
 
 
 def _fail(message: str) -> NoReturn:
@@ -81,7 +83,7 @@ def check_config(file: Path) -> None:
     from pgoauthd.configreader import load
 
     config = load(file)
-    click.echo(f"{file}: good ({len(config.issuers)} issuers, {len(config.clusters)} clusters)")
+    click.echo(f"{file}: good; issuers: {len(config.issuers)}, clusters: {len(config.clusters)}")
 
 
 @cli.command()

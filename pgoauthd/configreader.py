@@ -133,10 +133,12 @@ class _Reader:
 
 def _check_whole(config: Config, raw: Mapping[str, Any], problem: Callable[[str, str, str], None]) -> None:
     """What no single value shows: names and issuers given twice, grants that grant nothing, https."""
-    for group, key in ((config.clusters, "name"), (config.issuers, "issuer"), (config.notify, "name")):
+    groups = ((config.clusters, "name"), (config.issuers, "issuer"), (config.issuers, "name"), (config.notify, "name"))
+    for group, key in groups:
         seen: set[str] = set()
         for i, item in enumerate(group):
-            value = getattr(item, key)
+            # An issuer without a name goes by its issuer: keys and metrics are told apart by it.
+            value = item.label if isinstance(item, Issuer) and key == "name" else getattr(item, key)
             if value and value in seen:
                 problem(f"{_PLURAL[type(item)]}[{i}].{key}", f"{value!r} is given twice", "each may stand once")
             seen.add(value)

@@ -49,16 +49,20 @@ def serve(config: Config) -> None:
             log.warning("limit_not_set", problem=complaint)
     try:
         asyncio.run(_until_told(config, log))
-    except* (PgoauthdError, OSError) as group:
-        raise _first(group) from None
+    except BaseExceptionGroup as group:
+        expected, unforeseen = group.split((PgoauthdError, OSError))
+        if expected is None or unforeseen is not None:
+            raise
+        raise _first(expected) from None
 
 
 async def _until_told(config: Config, log: FilteringBoundLogger) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # A reload must not be the end: files that are rotated are noticed without a signal.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, log.info, "sighup_ignored")
+    # A hang-up must not be the end of all logins.
+    remedy = "the configuration is read at the start only: restart; rotated files are noticed without a signal"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.warning("sighup_ignored", remedy=remedy))
     async with running(config, log=log):
         await stop.wait()
         log.info("stopping")
@@ -85,7 +89,7 @@ async def running(
             states={name: state.engine for name, state in states.items()},
             verdicts=verdicts,
             validates=bool(config.issuers),
-            publish=[metrics.count_outcome, _log_outcomes(log), *(sink.offer for sink in sinks), *publish],
+            publish=[metrics.count_outcome, *(sink.offer for sink in sinks), *publish, _log_outcomes(log)],
             metrics=metrics,
             clock=clock,
         )
@@ -110,7 +114,6 @@ async def running(
             start(work)
         if config.issuers:
             keys = await stack.enter_async_context(KeyStore(config.issuers, metrics=metrics, log=log, clock=clock))
-            start(keys.run())
             validator = Validator(
                 tuple(issuer.policy for issuer in config.issuers),
                 keys,
@@ -128,9 +131,11 @@ async def running(
                 clock=clock,
             )
             await stack.enter_async_context(_listening(callout, config, users.group))
+            start(keys.run())
         start(house.keep(clock, notifier, watchdog_seconds(os.environ)))
         notifier.ready(f"{len(config.issuers)} issuers, {len(config.clusters)} clusters")
-        log.info("started", version=__version__, socket=config.callout.socket, metrics=config.web.listen)
+        socket = config.callout.socket if config.issuers else "none: no issuers are configured"
+        log.info("started", version=__version__, socket=socket, metrics=config.web.listen)
         yield metrics
         notifier.stopping()
 
@@ -191,18 +196,18 @@ def _log_outcomes(log: FilteringBoundLogger) -> Publish:
 
     def tell(outcome: Outcome) -> None:
         say = log.info if outcome.result is Result.REFUSED else log.debug
-        say(
-            f"login_{outcome.result}",
-            cluster=outcome.cluster,
-            session_id=outcome.session_id,
-            reason=outcome.reason.value,
-            role=outcome.role,
-            database=outcome.database,
-            identity=outcome.identity,
-            client=outcome.client_addr,
-            message=outcome.message,
-            remedy=outcome.remedy,
-        )
+        about = {
+            "reason": outcome.reason.value,
+            "message": outcome.message,
+            "remedy": outcome.remedy,
+            "role": outcome.role,
+            "database": outcome.database,
+            "identity": outcome.identity,
+            "client": outcome.client_addr,
+            "session_id": outcome.session_id,
+            "cluster": outcome.cluster,
+        }
+        say(f"login_{outcome.result}", **{name: value for name, value in about.items() if value is not None})
 
     return tell
 

@@ -46,6 +46,8 @@ class ReplayReport:
 
     files: int = 0
     bytes_read: int = 0
+    understood: int = 0
+    """Entries that concern a login."""
     parse_failures: int = 0
     overlong: int = 0
     unfinished: int = 0
@@ -82,6 +84,7 @@ class Replay:
             self._progress(len(chunk))
             chunk = stream.read(CHUNK_BYTES)
         yield from self._observe(reader.finish())
+        self.report.understood += reader.stats.entries_seen
         self.report.parse_failures += reader.stats.parse_failures
         self.report.overlong += reader.stats.overlong
 

@@ -18,6 +18,7 @@ from pgoauthd.correlation.outcome_json import encode
 from pgoauthd.errors import LogFormatError
 from pgoauthd.logs.follow import richest
 from pgoauthd.logs.prefix import compile_prefix
+from pgoauthd.logs.readers import LogFormat
 from pgoauthd.replay import STDIN, Replay, ReplayReport, ReplaySettings
 
 
@@ -57,6 +58,10 @@ def replay_files(paths: list[Path], options: ReplayOptions) -> None:
             _warn(replay.report)
         else:
             _print_table(outcomes, replay.report)
+    if replay.report.parse_failures and not replay.report.understood:
+        raise LogFormatError(
+            f"nothing could be understood with the prefix {options.prefix!r}; give the server's with --prefix"
+        )
 
 
 def _print_json(outcomes: Iterator[Outcome]) -> None:
@@ -79,16 +84,19 @@ def _print_table(outcomes: Iterator[Outcome], report: ReplayReport) -> None:
 
 def _notes(report: ReplayReport) -> list[str]:
     formats = ", ".join(sorted(report.formats)) or "empty"
-    notes = [f"read {report.files} files ({formats}), {report.bytes_read / 1e6:,.1f} MB"]
+    notes = [f"files read: {report.files} ({formats}), {report.bytes_read:,} bytes"]
     if report.unfinished:
-        notes.append(f"{report.unfinished} attempts were still open when the log ended")
+        notes.append(f"still open when the log ended: {report.unfinished}")
     return notes + _complaints(report)
 
 
 def _complaints(report: ReplayReport) -> list[str]:
     complaints = []
     if report.parse_failures:
-        complaints.append(f"{report.parse_failures} entries could not be read: the log may be damaged or cut")
+        why = "the log may be damaged or cut"
+        if LogFormat.STDERR in report.formats:
+            why = "is --prefix the server's log_line_prefix? SHOW log_line_prefix tells it"
+        complaints.append(f"entries that could not be read: {report.parse_failures}; {why}")
     if report.overlong:
         complaints.append(f"{report.overlong} lines were longer than can be read and were left out")
     return complaints

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,7 +77,7 @@ def test_check_config_shows_all_problems_and_ends_with_1(tmp_path: Path) -> None
     done = pgoauthd("check-config", str(path))
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "4 problems" in done.stderr
+    assert "4 problems" in done.stderr, done.stderr
     assert f"{path}: line 2, web.listen: " in done.stderr
     assert "did you mean callout?" in done.stderr
 
@@ -172,3 +175,89 @@ def test_an_output_that_closes_early_is_no_error_of_ours() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
     assert len(done.stdout.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_replay_with_another_servers_prefix_says_that_it_is_the_prefix() -> None:
+    done = pgoauthd("replay", "--prefix", "<%c> %p %e ", str(CORPUS / "postgresql.log"))
+    assert done.returncode == 1
+    assert "--prefix" in done.stderr
+
+
+def configuration(directory: Path, **replacements: str) -> Path:
+    """Of a daemon that validates and observes, with everything in `directory`."""
+    values = {"socket": f"{directory}/run/pgoauthd.sock", "listen": "127.0.0.1:0"} | replacements
+    path = directory / "pgoauthd.toml"
+    path.write_text(
+        f'[callout]\nsocket = "{values["socket"]}"\n[web]\nlisten = "{values["listen"]}"\n'
+        f'[state]\npath = "{directory}/state.db"\n'
+        '[[issuers]]\nissuer = "http://127.0.0.1:9/x"\nallow_loopback_http = true\naudiences = ["a"]\n'
+        f'[[clusters]]\nname = "main"\nlogs = ["{directory}"]\n',
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_run_on_a_socket_that_cannot_be_opened_says_so_without_a_traceback(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    done = pgoauthd("run", "--config", str(configuration(tmp_path, socket=f"{blocker}/x.sock")))
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert f"{blocker}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_on_a_port_in_use_says_so_without_a_traceback(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = pgoauthd("run", "--config", str(configuration(tmp_path, listen=address)))
+    assert done.returncode == 1
+    assert f"{address}: Address already in use; set web.listen" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_daemon_whose_log_cannot_be_written_goes_on(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pgoauthd", "run", "--config", str(configuration(tmp_path))], stderr=full
+        )
+    try:
+        status = ask_health(tmp_path / "run" / "pgoauthd.sock", process)
+    finally:
+        process.terminate()
+    assert status == b"HTTP/1.1 200 OK"
+    assert process.wait(20) == 0
+
+
+def ask_health(path: Path, process: subprocess.Popen[bytes]) -> bytes:
+    """The status line of /v1/healthz, once the socket is there."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        assert process.poll() is None, "the daemon has ended"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            try:
+                client.connect(str(path))
+            except OSError:
+                continue
+            client.sendall(b"GET /v1/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return client.recv(4096).split(b"\r\n")[0]
+    raise AssertionError("no socket")
+
+
+def test_a_hang_up_is_no_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pgoauthd", "run", "--config", str(configuration(tmp_path))], stderr=stream
+        )
+    try:
+        ask_health(tmp_path / "run" / "pgoauthd.sock", process)
+        process.send_signal(signal.SIGHUP)
+        assert ask_health(tmp_path / "run" / "pgoauthd.sock", process) == b"HTTP/1.1 200 OK"
+    finally:
+        process.terminate()
+    assert process.wait(20) == 0
+    assert "restart" in log.read_text(encoding="utf-8")

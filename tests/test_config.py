@@ -155,7 +155,20 @@ def test_names_and_issuers_may_stand_once() -> None:
     cluster = '\n[[clusters]]\nname = "main"\nlogs = ["/l"]\n'
     issuer = '\n[[issuers]]\nissuer = "https://idp.example/realms/people"\naudiences = ["x"]\n'
     found = problems(GOOD + cluster + issuer)
-    assert [what.split("' ")[1] for _, what, _ in found] == ["is given twice", "is given twice"]
+    assert {what.split("' ")[1] for _, what, _ in found} == {"is given twice"}
+    assert [where.split(", ")[1] for where, _, _ in found] == ["clusters[1].name", "issuers[1].issuer"]
+
+
+def test_two_issuers_may_not_share_the_name_by_which_their_keys_are_kept() -> None:
+    other = '\n[[issuers]]\nname = "people"\nissuer = "https://other.example"\naudiences = ["x"]\n'
+    where, what, _ = only(GOOD + other)
+    assert where.endswith("issuers[1].name")
+    assert what == "'people' is given twice"
+
+
+def test_an_issuer_may_not_be_named_as_another_one_is() -> None:
+    text = '[[issuers]]\nissuer = "https://a.example"\naudiences = ["x"]\n'
+    assert parse(text).issuers[0].label == "https://a.example"
 
 
 def test_a_table_in_the_place_of_a_list_of_tables_is_named() -> None:

@@ -31,6 +31,7 @@ SAID: dict[Saying, Reason] = {
     Saying.TOKEN_MALFORMED: Reason.TOKEN_MALFORMED,
     Saying.TOKEN_EMPTY: Reason.TOKEN_EMPTY,
     Saying.TOKEN_NOT_BEARER: Reason.TOKEN_NOT_BEARER,
+    Saying.MESSAGE_BROKEN: Reason.SASL_MALFORMED,
     Saying.SASL_MALFORMED: Reason.SASL_MALFORMED,
     Saying.SASL_NO_AUTH_VALUE: Reason.SASL_NO_AUTH_VALUE,
     Saying.CHANNEL_BINDING_UNSUPPORTED: Reason.CHANNEL_BINDING_UNSUPPORTED,
@@ -99,7 +100,7 @@ def _from_cause(cause: AuthEvent, session: Session, verdict: SessionVerdict | No
         return _from_verdict(verdict)
     match reason:
         case Reason.IDENTITY_MISMATCH:
-            return _say(Result.REFUSED, reason, _mismatch(session))
+            return _say(Result.REFUSED, reason, _mismatch(cause, session))
         case Reason.USERMAP_NO_MATCH:
             return _say(Result.REFUSED, reason, _no_match(cause, session))
         case _:
@@ -128,14 +129,23 @@ def _say(result: Result, reason: Reason, message: str | None = None) -> Decision
     return Decision(result, reason, message or reason.sentence)
 
 
-def _mismatch(session: Session) -> str | None:
-    if session.authenticated is None:
+def _mismatch(cause: AuthEvent, session: Session) -> str | None:
+    identity, role = _identity_and_role(cause, session)
+    if identity is None or role is None:
         return None
-    return f'The token is for "{session.authenticated.identity}", not for role "{session.authenticated.role}".'
+    return f'The token is for "{identity}", not for role "{role}".'
 
 
 def _no_match(cause: AuthEvent, session: Session) -> str | None:
-    if session.authenticated is None:
+    identity, role = _identity_and_role(cause, session)
+    if identity is None or role is None:
         return None
-    identity, role = session.authenticated.identity, session.authenticated.role
     return f'No line of map "{cause.usermap}" lets "{identity}" log in as "{role}".'
+
+
+def _identity_and_role(cause: AuthEvent, session: Session) -> tuple[str | None, str | None]:
+    """As the cause's own line says them, else as the session's other lines do."""
+    before = session.authenticated
+    identity = cause.identity if cause.identity is not None or before is None else before.identity
+    role = cause.role if cause.role is not None or before is None else before.role
+    return identity, role

@@ -45,10 +45,12 @@ class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     open: tuple[Session, ...] = ()
     settling: dict[str, float] = {}
     """Since when, by session id or pid."""
-    decided_by_silence: tuple[SessionKey, ...] = ()
+    decided_by_silence: tuple[tuple[SessionKey, State], ...] = ()
     server_major: int | None = None
     logs_ready: bool = False
     validated_since: float | None = None
+    received_since: float | None = None
+    """By the log's clock: the first `connection received` ever seen, so the server logs them."""
 
 
 class Engine:
@@ -71,7 +73,8 @@ class Engine:
             (key, state.settling[str(key)]) for key in self._open if str(key) in state.settling
         )
         """Those authorized, in that order, with the time."""
-        self._decided_by_silence: OrderedDict[SessionKey, None] = OrderedDict.fromkeys(state.decided_by_silence)
+        self._decided_by_silence: OrderedDict[SessionKey, State] = OrderedDict(state.decided_by_silence)
+        self._received_since = state.received_since
         self._server_major = state.server_major
         self._logs_ready = state.logs_ready
 
@@ -85,10 +88,11 @@ class Engine:
         return EngineState(
             open=tuple(self._open.values()),
             settling={str(key): since for key, since in self._settling.items()},
-            decided_by_silence=tuple(self._decided_by_silence),
+            decided_by_silence=tuple(self._decided_by_silence.items()),
             server_major=self._server_major,
             logs_ready=self._logs_ready,
             validated_since=self._validated_since,
+            received_since=self._received_since,
         )
 
     def observe(self, events: Iterable[AuthEvent], now: float) -> list[Outcome]:
@@ -137,17 +141,21 @@ class Engine:
             self._settling.setdefault(key, now)
         if event.kind is EventKind.READY:
             self._logs_ready = True
+        elif event.kind is EventKind.RECEIVED and self._received_since is None:
+            self._received_since = event.time
 
     def _is_stray(self, event: AuthEvent, key: SessionKey) -> bool:
         """A line of a session whose login is over: most lines of long sessions' ends are."""
-        if key in self._decided_by_silence and event.kind is not EventKind.RECEIVED:
-            if event.kind is EventKind.FATAL:
+        decided = self._decided_by_silence.get(key) if event.kind is not EventKind.RECEIVED else None
+        if decided is not None:
+            if event.kind in _CONTRADICTIONS[decided]:
                 self.unmatched[Unmatched.LATE] += 1
             return True
         return (
             event.kind is EventKind.DISCONNECTED
             or event.kind is EventKind.LOST
             or (event.kind is EventKind.FATAL and event.saying is Saying.OTHER)
+            or (event.kind is EventKind.CAUSE and event.saying is Saying.MESSAGE_BROKEN)
         )
 
     def _begin(self, key: SessionKey, event: AuthEvent, now: float) -> Session:
@@ -163,8 +171,7 @@ class Engine:
     def _silence(self, over: list[tuple[SessionKey, Session]]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for key, session in over:
-            session.fall_silent()
-            self._decided_by_silence[key] = None
+            self._decided_by_silence[key] = session.fall_silent()
             self._end(key, session, outcomes)
         while len(self._decided_by_silence) > MAX_DECIDED_BY_SILENCE:
             self._decided_by_silence.popitem(last=False)
@@ -194,12 +201,26 @@ class Engine:
         return outcome
 
     def _lacks_verdict(self, session: Session, outcome: Outcome) -> bool:
-        return (
-            self._validated_since is not None
-            and outcome.method == "oauth"
-            and (session.authenticated is not None or outcome.result is Result.SUCCESS)
-            and (outcome.started or outcome.time) >= self._validated_since
-        )
+        """Whether the log shows a login by OAuth, or one from nowhere, that pgoauthd never vouched for."""
+        if self._validated_since is None or (outcome.started or outcome.time) < self._validated_since:
+            return False
+        if outcome.method == "oauth":
+            return session.authenticated is not None or outcome.result is Result.SUCCESS
+        return outcome.result is Result.SUCCESS and session.received is None and self._must_be_received(outcome.time)
+
+    def _must_be_received(self, time: float) -> bool:
+        """A login that ends now began after the first `connection received` that was logged."""
+        return self._received_since is not None and time - self._received_since > self._limits.silence
+
+
+_LATER_STEPS = frozenset({EventKind.AUTHENTICATED, EventKind.CAUSE, EventKind.AUTHORIZED, EventKind.READY})
+_CONTRADICTIONS = {
+    State.SUCCEEDED: frozenset({EventKind.FATAL}),
+    State.REFUSED: frozenset({EventKind.AUTHORIZED, EventKind.READY}),
+    State.ABANDONED: _LATER_STEPS | {EventKind.FATAL},
+    State.IGNORED: frozenset[EventKind](),
+}
+"""What a session must not log any more once silence has decided it so."""
 
 
 def _key(of: AuthEvent | Session) -> SessionKey:

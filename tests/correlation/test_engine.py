@@ -71,7 +71,7 @@ def test_the_table_has_an_entry_for_every_step_in_every_state_that_is_no_end() -
 
 
 def test_ready_ends_a_login_as_a_success_with_all_that_its_lines_said(desk: Desk) -> None:
-    desk.verdicts.add(verdict())
+    desk.verdicts.add(verdict(), START)
     outcomes = desk.read(received(), authenticated(), authorized(), ready())
     assert one(outcomes) == (Result.SUCCESS, Reason.OK)
     outcome = outcomes[0]
@@ -126,7 +126,7 @@ def test_a_disconnection_after_authorized_is_a_success(desk: Desk) -> None:
     ],
 )
 def test_a_fatal_after_authorized_is_a_refusal_of_its_own(desk: Desk, saying: Saying, reason: Reason) -> None:
-    desk.verdicts.add(verdict())
+    desk.verdicts.add(verdict(), START)
     outcomes = desk.read(received(), authenticated(), authorized(), fatal(saying, 0.03))
     assert one(outcomes) == (Result.REFUSED, reason)
 
@@ -138,7 +138,7 @@ def test_a_lone_fatal_is_a_discovery(desk: Desk) -> None:
 
 
 def test_a_lone_fatal_is_no_discovery_when_a_token_was_seen(desk: Desk) -> None:
-    desk.verdicts.add(verdict(Reason.EXPIRED))
+    desk.verdicts.add(verdict(Reason.EXPIRED), START)
     outcomes = desk.read(received(), fatal())
     assert one(outcomes) == (Result.REFUSED, Reason.EXPIRED)
     assert outcomes[0].message == "the verdict says expired"
@@ -177,13 +177,13 @@ def test_a_code_that_this_version_does_not_know_is_still_a_refusal_by_the_valida
 
 
 def test_a_refusal_without_a_known_reason_takes_the_verdicts(desk: Desk) -> None:
-    desk.verdicts.add(verdict(Reason.AUDIENCE_MISMATCH))
+    desk.verdicts.add(verdict(Reason.AUDIENCE_MISMATCH), START)
     outcomes = desk.read(received(), authenticated(), cause(Saying.VALIDATOR_REFUSED), fatal())
     assert one(outcomes) == (Result.REFUSED, Reason.AUDIENCE_MISMATCH)
 
 
 def test_a_mapping_failure_after_our_yes_is_the_mappings(desk: Desk) -> None:
-    desk.verdicts.add(verdict())
+    desk.verdicts.add(verdict(), START)
     said = cause(Saying.USERMAP_NO_MATCH, usermap="people")
     outcomes = desk.read(received(), authenticated(identity="mallory"), said, fatal())
     assert one(outcomes) == (Result.REFUSED, Reason.USERMAP_NO_MATCH)
@@ -192,7 +192,7 @@ def test_a_mapping_failure_after_our_yes_is_the_mappings(desk: Desk) -> None:
 
 
 def test_our_yes_and_an_unexplained_no_is_a_mapping_failure_in_any_language(desk: Desk) -> None:
-    desk.verdicts.add(verdict())
+    desk.verdicts.add(verdict(), START)
     outcomes = desk.read(received(), authenticated(identity="bob"), fatal())
     assert one(outcomes) == (Result.REFUSED, Reason.IDENTITY_MISMATCH)
 
@@ -248,7 +248,7 @@ def test_a_broken_connection_is_abandoned_at_once(desk: Desk) -> None:
 
 
 def test_a_refusal_whose_last_lines_are_lost_is_still_a_refusal(desk: Desk) -> None:
-    desk.verdicts.add(verdict(Reason.EXPIRED))
+    desk.verdicts.add(verdict(Reason.EXPIRED), START)
     desk.read(received())
     assert one(desk.wait(70)) == (Result.REFUSED, Reason.EXPIRED)
 
@@ -299,7 +299,7 @@ def test_without_session_ids_a_pid_that_comes_round_again_is_a_new_attempt(desk:
 
 @pytest.mark.parametrize("late_by", [0.0, 0.999], ids=["same second", "next second"])
 def test_without_session_ids_the_verdict_is_found_by_pid_and_start(desk: Desk, late_by: float) -> None:
-    desk.verdicts.add(verdict())
+    desk.verdicts.add(verdict(), START)
     lines = [received(late_by + 0.002), authenticated(1), authorized(1), ready(1)]
     outcomes = desk.read(*(msgspec.structs.replace(line, session_id=None) for line in lines))
     assert one(outcomes) == (Result.SUCCESS, Reason.OK)
@@ -327,7 +327,7 @@ def test_an_oauth_identity_that_was_never_validated_is_a_finding() -> None:
 def test_a_login_before_the_daemon_or_with_a_verdict_is_no_finding(said: SessionVerdict | None) -> None:
     desk = Desk(state=EngineState(validated_since=START + 10 if said is None else START - 10))
     if said is not None:
-        desk.verdicts.add(said)
+        desk.verdicts.add(said, START)
     desk.read(received(), authenticated(), authorized(), ready())
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
 
@@ -363,16 +363,91 @@ def test_what_is_open_at_the_end_of_a_log_is_counted_as_unfinished(desk: Desk) -
     assert desk.engine.unmatched[Unmatched.UNFINISHED] == 1
 
 
-def test_verdicts_that_no_line_asks_for_expire_and_are_handed_out() -> None:
+def test_verdicts_that_no_line_asks_for_expire_and_are_counted() -> None:
     verdicts = Verdicts(max_age=90)
-    verdicts.add(verdict())
-    assert verdicts.expire(START + 90) == []
-    assert [v.pid for v in verdicts.expire(START + 91)] == [PID]
+    verdicts.add(verdict(), START)
+    assert verdicts.expire(START + 90) == 0
+    assert verdicts.expire(START + 91) == 1
     assert len(verdicts) == 0
+
+
+def test_the_age_of_a_verdict_does_not_hang_on_its_own_timestamp() -> None:
+    verdicts = Verdicts(max_age=90)
+    verdicts.add(verdict(at=-5000), START)
+    assert verdicts.expire(START + 1) == 0
+
+
+def test_one_session_asked_for_again_and_again_is_kept_once() -> None:
+    verdicts = Verdicts(max_age=90)
+    for pid in range(1000):
+        verdicts.add(msgspec.structs.replace(verdict(), pid=pid), START)
+    assert len(verdicts) == 1
+    assert verdicts.take(None, 0, None) is None
+    assert verdicts.take(None, 999, None) is not None
 
 
 def test_verdicts_are_bounded() -> None:
     verdicts = Verdicts(max_age=90, max_count=1)
-    assert verdicts.add(verdict()) == 0
-    assert verdicts.add(verdict(pid=9)) == 1
+    assert verdicts.add(verdict(), START) == 0
+    assert verdicts.add(verdict(pid=9), START) == 1
     assert verdicts.take(session_id(), PID, None) is None
+
+
+LATER = [
+    (authenticated(80), 1),
+    (authorized(80), 1),
+    (ready(80), 1),
+    (fatal(Saying.OAUTH_FAILED, 80), 1),
+    (event(EventKind.DISCONNECTED, 80), 0),
+    (event(EventKind.LOST, 80), 0),
+]
+
+
+@pytest.mark.parametrize(("line", "late"), LATER, ids=[line.kind.value for line, _ in LATER])
+def test_what_an_abandoned_attempt_says_later_is_no_second_attempt_but_counted(
+    desk: Desk, line: AuthEvent, late: int
+) -> None:
+    desk.read(received())
+    desk.wait(70)
+    assert one(desk.read(line)) == (Result.ABANDONED, Reason.CLIENT_GONE)
+    assert desk.engine.unmatched[Unmatched.LATE] == late
+
+
+def test_the_ready_line_of_a_success_by_silence_contradicts_nothing(desk: Desk) -> None:
+    desk.read(received(), authenticated(), authorized())
+    desk.wait(6)
+    desk.read(ready(7))
+    assert desk.engine.unmatched[Unmatched.LATE] == 0
+    assert len(desk.outcomes) == 1
+
+
+def test_a_message_that_breaks_off_explains_the_fatal_and_is_no_discovery(desk: Desk) -> None:
+    outcomes = desk.read(received(), cause(Saying.MESSAGE_BROKEN), fatal())
+    assert one(outcomes) == (Result.REFUSED, Reason.SASL_MALFORMED)
+
+
+def test_a_message_that_breaks_off_in_an_old_session_is_no_attempt(desk: Desk) -> None:
+    assert desk.read(cause(Saying.MESSAGE_BROKEN)) == []
+    assert len(desk.engine) == 0
+
+
+def forged(at: float) -> list[AuthEvent]:
+    return [authorized(at, pid=7, role="postgres"), ready(at + 0.01, pid=7)]
+
+
+def test_a_success_from_nowhere_is_a_finding_where_connections_are_logged() -> None:
+    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk.read(received(), fatal(), *forged(100))
+    assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 1
+
+
+def test_a_login_that_began_before_the_first_logged_connection_is_none() -> None:
+    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk.read(received(), fatal(), *forged(30))
+    assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
+
+
+def test_where_connections_are_not_logged_a_success_needs_none() -> None:
+    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk.read(*forged(100))
+    assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0

@@ -195,7 +195,9 @@ async def test_a_cold_issuer_that_failed_is_refused_at_once_for_a_moment(
     async with opened() as store:
         first = await refusal_of(store)
         clock.advance(0.9)
-        assert await refusal_of(store) is first
+        again = await refusal_of(store)
+        assert again.reason is first.reason
+        assert again.message == f"{first.message}; it is asked again in 1 s"
         assert provider.asked[JWKS] == 1
         del provider.script[JWKS]
         clock.advance(0.1)

@@ -136,3 +136,24 @@ def test_a_login_without_a_verdict_is_none_where_they_are_not(room: Room) -> Non
     room.observation.on_events("main", [received(), authenticated(), authorized(), ready()])
     room.tick()
     assert room.unmatched("main", Unmatched.LOGGED_NOT_VALIDATED) == 0
+
+
+def test_a_jump_of_the_wall_clock_makes_no_attempt_older() -> None:
+    room = Room(MAIN)
+    room.observation.on_events("main", [received()])
+    room.observation.on_verdict(verdict())
+    room.clock.jump(3600)
+    room.tick(1)
+    assert room.outcomes == []
+    assert len(room.observation.waiting_verdicts()) == 1
+
+
+def test_verdicts_do_not_wait_for_ever_for_a_log_that_cannot_be_read() -> None:
+    room = Room(MAIN)
+    room.tails["main"].caught_up = False
+    room.observation.on_verdict(verdict())
+    room.tick(590)
+    assert len(room.observation.waiting_verdicts()) == 1
+    room.tick(20)
+    assert room.observation.waiting_verdicts() == ()
+    assert room.unmatched("main", Unmatched.EVICTED) == 1

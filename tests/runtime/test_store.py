@@ -25,7 +25,8 @@ POSITION = Position(
 ENGINE = EngineState(
     open=(Session(pid=7, session_id="6b02415c.7", state=State.RECEIVED, started=1.5, received=received(pid=7)),),
     settling={"6b02415c.7": 3.0},
-    decided_by_silence=("6b02415c.8", 9),
+    decided_by_silence=(("6b02415c.8", State.SUCCEEDED), (9, State.ABANDONED)),
+    received_since=1.0,
     server_major=18,
     logs_ready=True,
     validated_since=2.5,
