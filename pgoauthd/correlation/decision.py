@@ -109,6 +109,8 @@ def _from_cause(cause: AuthEvent, session: Session, verdict: SessionVerdict | No
 
 def _oauth_failed(fatal: AuthEvent, session: Session, verdict: SessionVerdict | None) -> Decision:
     """The FATAL of OAuth without a line that says why: a discovery, unless somebody saw a token."""
+    if fatal.reason_code is not None:
+        return _say(Result.REFUSED, BY_CODE.get(fatal.reason_code, Reason.VALIDATOR_REFUSED), fatal.detail)
     if verdict is not None and not verdict.verdict.authorized:
         return _from_verdict(verdict)
     if verdict is not None:

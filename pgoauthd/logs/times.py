@@ -1,0 +1,59 @@
+"""Reads the server's timestamps as seconds since the epoch; never asks what time it is."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+_UNIVERSAL = frozenset({"UTC", "GMT", "Z", "Etc/UTC"})
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
+_SECOND_CHARS = len("2026-11-22 01:11:56")
+_MILLI_CHARS = len("2026-11-22 01:11:56.039")
+_MAX_REMEMBERED = 4096
+
+
+class Timestamps:
+    """Timestamps of one log, written in `log_timezone`.
+
+    UTC, GMT and numeric offsets are taken as they stand. Any other abbreviation is read in `zone` (abbreviations are
+    ambiguous), and only tells the two passes of an hour apart that comes twice when summer time ends.
+    """
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._abbreviation = ""
+        self._remembered: dict[str, int] = {}
+        """Milliseconds since the epoch of the seconds read last: most lines share theirs with their neighbours."""
+
+    def read(self, text: str) -> float:
+        """Seconds since the epoch of `YYYY-MM-DD HH:MM:SS.mmm ZONE` (as %m writes it); ValueError if it is not."""
+        abbreviation = text[_MILLI_CHARS:]
+        if abbreviation != self._abbreviation:
+            self._abbreviation, self._remembered = abbreviation, {}
+        milliseconds = self._remembered.get(text[:_SECOND_CHARS])
+        if milliseconds is None:
+            milliseconds = self._remember(text[:_SECOND_CHARS])
+        return (milliseconds + int(text[_SECOND_CHARS + 1 : _MILLI_CHARS])) / 1000
+
+    def read_second(self, text: str) -> float:
+        """The same of `YYYY-MM-DD HH:MM:SS ZONE` (as %t and %s write it)."""
+        return self.read(f"{text[:_SECOND_CHARS]}.000{text[_SECOND_CHARS:]}")
+
+    def _remember(self, text: str) -> int:
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        moment = datetime.fromisoformat(text).replace(tzinfo=None)
+        milliseconds = int(self._place(moment, self._abbreviation.strip()).timestamp()) * 1000
+        self._remembered[text] = milliseconds
+        return milliseconds
+
+    def _place(self, moment: datetime, abbreviation: str) -> datetime:
+        if abbreviation in _UNIVERSAL:
+            return moment.replace(tzinfo=UTC)
+        if offset := _OFFSET.fullmatch(abbreviation):
+            sign, hours, minutes = offset.groups()
+            distance = timedelta(hours=int(hours), minutes=int(minutes or 0))
+            return moment.replace(tzinfo=timezone(-distance if sign == "-" else distance))
+        local = moment.replace(tzinfo=self._zone)
+        later = local.replace(fold=1)
+        return later if later.tzname() == abbreviation and local.tzname() != abbreviation else local
