@@ -9,8 +9,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -39,6 +40,11 @@ from pgoauthd.telemetry.metrics import Metrics
 
 SPARE_OPEN_FILES = 512
 """For everything but connections on the validation socket."""
+FIRST_RESTART_SECONDS = 1.0
+LONGEST_RESTART_SECONDS = 60.0
+"""A part that fails is started again after 1, 2, 4 … seconds."""
+
+Work = Callable[[], Awaitable[None]]
 
 
 def serve(config: Config) -> None:
@@ -109,9 +115,11 @@ async def running(
         web = Web(config.web, metrics)
         await web.start()
         stack.push_async_callback(web.stop)
-        start = await stack.enter_async_context(_background())
-        for work in (*(sink.run() for sink in sinks), *(tail.run() for tail in tails.values())):
-            start(work)
+        start = await stack.enter_async_context(_background(log, clock))
+        for sink in sinks:
+            start(sink.run)
+        for tail in tails.values():
+            start(tail.run)
         if config.issuers:
             keys = await stack.enter_async_context(KeyStore(config.issuers, metrics=metrics, log=log, clock=clock))
             validator = Validator(
@@ -131,8 +139,8 @@ async def running(
                 clock=clock,
             )
             await stack.enter_async_context(_listening(callout, config, users.group))
-            start(keys.run())
-        start(house.keep(clock, notifier, watchdog_seconds(os.environ)))
+            start(keys.run)
+        start(partial(house.keep, clock, notifier, watchdog_seconds(os.environ)))
         notifier.ready(f"{len(config.issuers)} issuers, {len(config.clusters)} clusters")
         socket = config.callout.socket if config.issuers else "none: no issuers are configured"
         log.info("started", version=__version__, socket=socket, metrics=config.web.listen)
@@ -161,15 +169,29 @@ def _sinks(config: Config, metrics: Metrics, log: FilteringBoundLogger) -> list[
 
 
 @asynccontextmanager
-async def _background() -> AsyncIterator[Callable[[Coroutine[object, object, None]], None]]:
-    """Start work that runs beside the block and is cancelled at its end; work that fails ends the block."""
+async def _background(log: FilteringBoundLogger, clock: Clock) -> AsyncIterator[Callable[[Work], None]]:
+    """Start work that runs beside the block, again whenever it fails, and is cancelled at the block's end."""
     async with asyncio.TaskGroup() as group:
         started: list[asyncio.Task[None]] = []
         try:
-            yield lambda work: started.append(group.create_task(work))
+            yield lambda work: started.append(group.create_task(_again_and_again(work, log, clock)))
         finally:
             for task in started:
                 task.cancel()
+
+
+async def _again_and_again(work: Work, log: FilteringBoundLogger, clock: Clock) -> None:
+    """Whatever goes wrong in one part, a log line or a receiver of alerts, must not end the validation of logins."""
+    delay = FIRST_RESTART_SECONDS
+    while True:
+        started = clock.monotonic()
+        try:
+            await work()
+        except Exception:
+            log.exception("part_failed_unforeseen", part=getattr(work, "__qualname__", str(work)), again_in=delay)
+        delay = FIRST_RESTART_SECONDS if clock.monotonic() - started > LONGEST_RESTART_SECONDS else delay
+        await clock.sleep(delay)
+        delay = min(2 * delay, LONGEST_RESTART_SECONDS)
 
 
 @asynccontextmanager
