@@ -1,6 +1,6 @@
 """The commands: they read their arguments, hand over, and say what happened. Nothing is decided here.
 
-Exit status: 0 done, 1 it could not be done (the message says why), 2 the command line is wrong.
+Exit status: 0 done, 1 it could not be done (the message says why), 2 the command line is wrong, 130 interrupted.
 """
 
 from __future__ import annotations
