@@ -19,10 +19,8 @@ from pgoauthd.correlation.verdicts import Verdicts
 from pgoauthd.errors import LogFormatError
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.prefix import LinePrefix
-from pgoauthd.logs.readers import LogFormat, LogReader, open_reader, recognise
+from pgoauthd.logs.readers import READ_BYTES, LogFormat, LogReader, open_reader, recognise
 
-CHUNK_BYTES = 256 * 1024
-"""Small enough to stay in the processor's cache between reading and searching."""
 HEAD_BYTES = 64 * 1024
 """How much of a file may be looked at to recognise its format."""
 STDIN = Path("-")
@@ -74,7 +72,7 @@ class Replay:
         self.report.unfinished = self._engine.unmatched.total()
 
     def _file(self, path: Path, stream: BinaryIO) -> Iterator[Outcome]:
-        chunk = stream.read(CHUNK_BYTES)
+        chunk = stream.read(READ_BYTES)
         if not chunk:
             return
         reader = self._reader(path, chunk)
@@ -82,7 +80,7 @@ class Replay:
             self.report.bytes_read += len(chunk)
             yield from self._observe(reader.feed(chunk))
             self._progress(len(chunk))
-            chunk = stream.read(CHUNK_BYTES)
+            chunk = stream.read(READ_BYTES)
         yield from self._observe(reader.finish())
         self.report.understood += reader.stats.entries_seen
         self.report.parse_failures += reader.stats.parse_failures

@@ -55,6 +55,8 @@ class FollowedLogs:
         """Saved positions of which only the rest was found, or nothing; emptied by every look."""
         self._first_sizes: dict[tuple[int, int], int] = {}
         """Of files that the first look found and could not open."""
+        self._missing: set[str] = set()
+        """Entries of the configuration that named no file at the last look."""
         self._reported: set[str] = set()
         """Paths of whose problems the log has been told."""
 
@@ -71,6 +73,7 @@ class FollowedLogs:
         """Find out what there is, and what has become of what there was."""
         self.problems.clear()
         self._found = self._directory.look()
+        self._tell_missing()
         known = {file.facts.identity: file for file in self.files}
         before = {file.path: file for file in self.files if file.named}
         if not self.problems:  # what cannot be looked at is not gone
@@ -131,7 +134,20 @@ class FollowedLogs:
         self.problems.add(path)
         if path not in self._reported:
             self._reported.add(path)
-            self._log.warning("log_unreadable", path=path, problem=error.strerror)
+            remedy = "put pgoauthd's user into the group of the log, with log_file_mode = 0640 and directories to match"
+            self._log.warning("log_unreadable", path=path, problem=error.strerror, remedy=remedy)
+
+    def _tell_missing(self) -> None:
+        """Count every look that finds no log under a name of the configuration; say it once until there is one."""
+        missing = set(self._directory.empty_entries) - self.problems
+        if missing:
+            self._metrics.log_errors.labels(self._cluster.name).inc()
+        for entry in sorted(missing - self._missing):
+            remedy = "correct clusters.logs, or look at log_directory and log_filename of the server"
+            self._log.warning("log_missing", path=entry, remedy=remedy)
+        for entry in sorted(self._missing - missing):
+            self._log.info("log_found", path=entry)
+        self._missing = missing
 
     def succeed(self, path: str) -> None:
         """The path can be read."""

@@ -28,6 +28,8 @@ class LogDirectory:
         """What the last look found."""
         self.outranked: frozenset[tuple[int, int]] = frozenset()
         """Device and inode of files whose entries another one holds in a richer format, as of the last look."""
+        self.empty_entries: tuple[str, ...] = ()
+        """Those that named no file at the last look."""
 
     @property
     def directories(self) -> frozenset[str]:
@@ -37,7 +39,8 @@ class LogDirectory:
 
     def look(self) -> dict[str, FileFacts]:
         """The files to follow now, longest unchanged first."""
-        paths = sorted({path for entry in self._entries for path in self._expand(entry)})
+        named = {entry: self._expand(entry) for entry in self._entries}
+        paths = sorted({path for expanded in named.values() for path in expanded})
         kept = richest(paths)
         outranked = [self.facts(path) for path in set(paths).difference(kept)]
         self.outranked = frozenset(facts.identity for facts in outranked if facts is not None)
@@ -45,6 +48,8 @@ class LogDirectory:
         known, self._names = self._names, frozenset(kept)
         settled = [path for path in kept if known is None or path in known or not is_poor(path)]
         found = [(path, facts) for path in settled if (facts := self.facts(path)) is not None]
+        there = {path for path, _ in found}.union(set(paths).difference(settled))
+        self.empty_entries = tuple(entry for entry, expanded in named.items() if there.isdisjoint(expanded))
         return dict(sorted(found, key=lambda item: item[1].modified))
 
     def siblings(self, path: str) -> Iterator[tuple[str, FileFacts]]:

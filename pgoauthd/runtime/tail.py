@@ -18,6 +18,7 @@ from pgoauthd.config import Cluster
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.follow import Finding
 from pgoauthd.logs.position import Position
+from pgoauthd.logs.readers import LogFormat
 from pgoauthd.runtime.clock import Clock, SystemClock
 from pgoauthd.runtime.followed import OPEN_FILES, FollowedLogs
 from pgoauthd.runtime.logfile import LogFile
@@ -59,6 +60,9 @@ class LogTail:
         self._followed = FollowedLogs(cluster, saved, metrics=metrics, log=log)
         self._sink = sink
         self._metrics = metrics
+        self._log = log.bind(cluster=cluster.name)
+        self._puzzling: set[str] = set()
+        """Paths of which the log has been told that they cannot be understood."""
         self._clock = clock or SystemClock()
         self.last_round = self._clock.monotonic()
         """When it last got on, by the monotonic clock."""
@@ -172,6 +176,16 @@ class LogTail:
             failures = self._metrics.log_parse_failures.labels(self._name, complaints.log_format)
             failures.inc(complaints.parse_failures)
             self._metrics.log_overlong.labels(self._name).inc(complaints.overlong)
+            if complaints.parse_failures and file.path not in self._puzzling:
+                self._tell_puzzling(file.path, complaints.log_format)
+
+    def _tell_puzzling(self, path: str, log_format: LogFormat) -> None:
+        """Say once of each path that entries in it cannot be understood; how many is counted."""
+        self._puzzling.add(path)
+        remedy = "look whether something else writes into the file"
+        if log_format is LogFormat.STDERR:
+            remedy = "is clusters.log_line_prefix the server's? SHOW log_line_prefix tells it"
+        self._log.warning("log_not_understood", path=path, format=log_format.value, remedy=remedy)
 
     def _retire(self) -> None:
         """Let go of files that were rotated away and are read to their end; close old ones that are idle."""

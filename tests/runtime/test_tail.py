@@ -642,3 +642,34 @@ async def test_events_of_the_server_itself_come_through(rig: Rig) -> None:
     append(rig.directory / "postgresql.json", render(LogFormat.JSONLOG, entry))
     await rig.tail().step()
     assert [event.kind for event in rig.events] == [EventKind.SERVER_STOPPED]
+
+
+@pytest.mark.parametrize("named", ["nowhere/postgresql.json", "nowhere", "*.nothing", "typo.json"])
+async def test_a_log_that_is_not_there_is_told_once_counted_and_taken_up_later(rig: Rig, named: str) -> None:
+    tail = rig.tail(named)
+    await tail.step()
+    await tail.step()
+    assert rig.count("log_errors_total") == 2
+    assert rig.log_output.getvalue().count("log_missing") == 1
+    assert "clusters.logs" in rig.log_output.getvalue()
+    path = rig.directory / ("nowhere/postgresql.json" if named == "nowhere" else named.replace("*", "x"))
+    path.parent.mkdir(exist_ok=True)
+    append(path, lines(1))
+    await tail.step()
+    await tail.step()
+    assert rig.numbers == [1]
+    assert rig.count("log_errors_total") == 2
+    assert rig.log_output.getvalue().count("log_found") == 1
+
+
+async def test_lines_that_do_not_fit_the_prefix_are_told_once_with_the_remedy(rig: Rig) -> None:
+    path = rig.directory / "postgresql.log"
+    tail = rig.tail("postgresql.log", log_line_prefix="<%c> %m %p ")
+    append(path, lines(1, 2, 3, log_format=LogFormat.STDERR))
+    await tail.step()
+    append(path, lines(4, log_format=LogFormat.STDERR))
+    await tail.step()
+    await tail.step()
+    assert rig.count("log_parse_failures_total", format="stderr") == 4
+    assert rig.log_output.getvalue().count("log_not_understood") == 1
+    assert "SHOW log_line_prefix" in rig.log_output.getvalue()
