@@ -19,6 +19,9 @@ AUTHENTICATION_FAILED = "28000"
 
 PROTOCOL_VIOLATION = "08P01"
 
+MAX_SASL_MESSAGE = 65_535
+"""PG_MAX_AUTH_TOKEN_LENGTH: the longest message that the server reads from a client that is not logged in."""
+
 
 def scripted_day() -> tuple[Attempt, ...]:
     """All attempts, in the order in which the demo makes them; names are unique."""
@@ -130,6 +133,13 @@ def _handshakes() -> tuple[Attempt, ...]:
             reason=Reason.HANDSHAKE_TIMEOUT,
         ),
         _protocol("not-oauthbearer", b"hello", "sends something else", Reason.SASL_MALFORMED, PROTOCOL_VIOLATION),
+        _protocol(
+            "endless-message",
+            b"n,,\x01auth=Bearer " + b"x" * MAX_SASL_MESSAGE + b"\x01\x01",
+            "sends more than the server takes",
+            Reason.SASL_MALFORMED,
+            AUTHENTICATION_FAILED,
+        ),
         _protocol(
             "no-auth-value",
             b"n,,\x01host=db\x01\x01",

@@ -6,6 +6,7 @@ The attempts and what must become of them are those of the demo's scripted day.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -24,7 +25,7 @@ from pgoauthd.demo.cluster import SUPERUSER, LogDestination
 from pgoauthd.demo.scenarios import scripted_day
 from pgoauthd.demo.scene import Issuers, daemon_config
 from pgoauthd.demo.stage import Stage, stage
-from pgoauthd.runtime.pgclient import LoginResult
+from pgoauthd.runtime.pgclient import LoginResult, login
 from tests.fix_daemon import DaemonProcess, free_port
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "outcome.schema.json").read_text(encoding="utf-8"))
@@ -208,3 +209,36 @@ async def test_a_server_that_logs_no_ready_line_gives_the_same_outcomes() -> Non
         assert len(outcomes) == len(made)
         for attempt, result, outcome in joined(made, outcomes):
             assert_as_scripted(attempt, result, outcome)
+
+
+async def test_a_session_that_is_ended_at_once_was_a_success_all_the_same() -> None:
+    async with playing(LogDestination.JSONLOG, "%m [%p] ", log_connections="on") as play:
+        token = play.stage.issuers.main.mint("alice")
+        with contextlib.suppress(OSError):
+            await login(
+                play.stage.cluster.tcp,
+                role="alice",
+                database="app",
+                token=token,
+                query="SELECT pg_terminate_backend(pg_backend_pid())",
+            )
+        outcomes = await play.outcomes(1)
+        assert [(outcome["result"], outcome["reason"]) for outcome in outcomes] == [("success", "ok")]
+
+
+HALF = b"p\x00\x00\x01\x00OAUTHBEARER\x00\x00\x00\x01\x00n,,\x01auth=Bearer "
+
+
+async def test_half_a_message_is_one_refusal_and_no_discovery() -> None:
+    async with playing(LogDestination.JSONLOG, "%m [%p] ") as play:
+        address = play.stage.cluster.tcp
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        startup = b"\x00\x03\x00\x00user\x00alice\x00database\x00app\x00\x00"
+        writer.write((len(startup) + 4).to_bytes(4, "big") + startup)
+        await reader.readexactly(1)
+        writer.write(HALF)
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        outcomes = await play.outcomes(1)
+        assert [(outcome["result"], outcome["reason"]) for outcome in outcomes] == [("refused", "sasl_malformed")]
