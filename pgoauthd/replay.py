@@ -17,15 +17,12 @@ from pgoauthd.correlation.engine import Engine, Limits
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.correlation.verdicts import Verdicts
 from pgoauthd.errors import LogFormatError
-from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.prefix import LinePrefix
 from pgoauthd.logs.readers import READ_BYTES, LogFormat, LogReader, open_reader, recognise
 
 HEAD_BYTES = 64 * 1024
 """How much of a file may be looked at to recognise its format."""
 STDIN = Path("-")
-LOOK_SECONDS = 1.0
-"""How far the log's clock moves between looks for attempts that are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,6 @@ class Replay:
         self._settings = settings
         self._progress = progress or (lambda _: None)
         self._engine = Engine(settings.cluster, Verdicts(max_age=0), settings.limits)
-        self._now = 0.0
 
     def outcomes(self, paths: list[Path]) -> Iterator[Outcome]:
         """Every outcome of the files; LogFormatError for a file that is no log, OSError for an unreadable one."""
@@ -78,10 +74,10 @@ class Replay:
         reader = self._reader(path, chunk)
         while chunk:
             self.report.bytes_read += len(chunk)
-            yield from self._observe(reader.feed(chunk))
+            yield from self._engine.follow(reader.feed(chunk))
             self._progress(len(chunk))
             chunk = stream.read(READ_BYTES)
-        yield from self._observe(reader.finish())
+        yield from self._engine.follow(reader.finish())
         self.report.understood += reader.stats.entries_seen
         self.report.parse_failures += reader.stats.parse_failures
         self.report.overlong += reader.stats.overlong
@@ -95,14 +91,6 @@ class Replay:
             )
         self.report.formats.add(log_format)
         return open_reader(log_format, prefix=self._settings.prefix, timezone=self._settings.timezone)
-
-    def _observe(self, events: list[AuthEvent]) -> Iterator[Outcome]:
-        """Event by event, so that the outcomes are the same however the file was cut into chunks."""
-        for event in events:
-            if event.time - self._now >= LOOK_SECONDS:
-                self._now = event.time
-                yield from self._engine.advance(event.time)
-            yield from self._engine.observe((event,), event.time)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -160,8 +160,8 @@ class Chopped(Replay):
     def _file(self, path: Path, stream: object) -> Iterator[Outcome]:  # noqa: ARG002 - the pieces stand for the stream
         reader = self._reader(path, b"".join(self._pieces))
         for piece in self._pieces:
-            yield from self._observe(reader.feed(piece))
-        yield from self._observe(reader.finish())
+            yield from self._engine.follow(reader.feed(piece))
+        yield from self._engine.follow(reader.finish())
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -22,6 +22,8 @@ SessionKey = str | int
 """The session id where the log has it, else the pid."""
 
 MAX_DECIDED_BY_SILENCE = 10_000
+LOOK_SECONDS = 1.0
+"""How far the clock of an old log moves between looks for attempts that are over."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,8 @@ class Engine:
         """Those authorized, in that order, with the time."""
         self._decided_by_silence: OrderedDict[SessionKey, State] = OrderedDict(state.decided_by_silence)
         self._received_since = state.received_since
+        self._looked = 0.0
+        """Up to when `follow` has looked for silence."""
         self._server_major = state.server_major
         self._logs_ready = state.logs_ready
 
@@ -99,10 +103,17 @@ class Engine:
         """Take events in file order; the outcomes that they decide."""
         outcomes: list[Outcome] = []
         for event in events:
-            if event.kind is EventKind.SERVER_STARTED or event.kind is EventKind.SERVER_STOPPED:
-                outcomes += self._server_changed(event)
-            else:
-                self._observe_one(event, now, outcomes)
+            self._observe_one(event, now, outcomes)
+        return outcomes
+
+    def follow(self, events: Iterable[AuthEvent]) -> list[Outcome]:
+        """Take events of long ago: the time is what they say, so the outcomes do not depend on how they are grouped."""
+        outcomes: list[Outcome] = []
+        for event in events:
+            if event.time - self._looked >= LOOK_SECONDS:
+                self._looked = event.time
+                outcomes += self.advance(event.time)
+            self._observe_one(event, event.time, outcomes)
         return outcomes
 
     def advance(self, now: float) -> list[Outcome]:
@@ -124,7 +135,10 @@ class Engine:
         return outcomes
 
     def _observe_one(self, event: AuthEvent, now: float, outcomes: list[Outcome]) -> None:
-        key = _key(event)
+        if event.kind is EventKind.SERVER_STARTED or event.kind is EventKind.SERVER_STOPPED:
+            outcomes += self._server_changed(event)
+            return
+        key = event.session_id or event.pid
         session = self._open.get(key)
         if session is not None and event.kind is EventKind.RECEIVED and session.received is not None:
             # Without session ids in the log a process id tells the sessions apart, and it has come round again.
