@@ -9,10 +9,11 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -21,6 +22,7 @@ from pgoauthd.config import Config
 from pgoauthd.correlation import outcome_json
 from pgoauthd.correlation.outcome import Outcome, Result
 from pgoauthd.errors import PgoauthdError
+from pgoauthd.logs.position import Position
 from pgoauthd.runtime.callout import Callout
 from pgoauthd.runtime.clock import Clock, SystemClock
 from pgoauthd.runtime.hardening import allow_open_files, forbid_core_dumps
@@ -28,7 +30,7 @@ from pgoauthd.runtime.house import House
 from pgoauthd.runtime.keystore import KeyStore
 from pgoauthd.runtime.listener import inherited_listener, open_listener
 from pgoauthd.runtime.observation import Observation, Publish
-from pgoauthd.runtime.peer import AllowedUsers, look_up_users
+from pgoauthd.runtime.peer import look_up_users
 from pgoauthd.runtime.sinks import OUTCOME_FILE, AlertPoster, OutcomeFile
 from pgoauthd.runtime.store import Store
 from pgoauthd.runtime.systemd import Notifier, inherited_sockets, watchdog_seconds
@@ -45,6 +47,15 @@ LONGEST_RESTART_SECONDS = 60.0
 """A part that fails is started again after 1, 2, 4 … seconds."""
 
 Work = Callable[[], Awaitable[None]]
+
+
+class _Site(NamedTuple):
+    """What every part is built from."""
+
+    config: Config
+    metrics: Metrics
+    log: FilteringBoundLogger
+    clock: Clock
 
 
 def serve(config: Config) -> None:
@@ -83,68 +94,38 @@ async def running(
     When the block is entered, socket, metrics and logs are served. When it is left, requests that run are finished,
     the state is saved and everything is closed.
     """
-    clock = clock or SystemClock()
-    metrics = _declared_metrics(config)
+    site = _Site(config, _declared_metrics(config), log, clock or SystemClock())
     async with AsyncExitStack() as stack:
         # The state is opened first: a second daemon must stop before it touches anything else.
         store = stack.enter_context(Store(Path(config.state.path))) if config.clusters else None
         states, verdicts = store.load() if store is not None else ({}, ())
-        sinks = _sinks(config, metrics, log)
+        sinks = _sinks(site)
         observation = Observation(
             config.clusters,
             states={name: state.engine for name, state in states.items()},
             verdicts=verdicts,
             validates=bool(config.issuers),
-            publish=[metrics.count_outcome, *(sink.offer for sink in sinks), *publish, _log_outcomes(log)],
-            metrics=metrics,
-            clock=clock,
+            publish=[site.metrics.count_outcome, *(sink.offer for sink in sinks), *publish, _log_outcomes(log)],
+            metrics=site.metrics,
+            clock=site.clock,
         )
-        tails = {
-            cluster.name: LogTail(
-                cluster,
-                states[cluster.name].positions if cluster.name in states else (),
-                sink=observation,
-                metrics=metrics,
-                log=log,
-            )
-            for cluster in config.clusters
-        }
+        tails = _tails(site, observation, {name: state.positions for name, state in states.items()})
         house = House(observation, tails, store, log=log)
         stack.callback(house.save)
         notifier = stack.enter_context(closing(Notifier(os.environ)))
-        web = Web(config.web, metrics)
+        web = Web(config.web, site.metrics)
         await web.start()
         stack.push_async_callback(web.stop)
-        start = await stack.enter_async_context(_background(log, clock))
-        for sink in sinks:
-            start(sink.run)
-        for tail in tails.values():
-            start(tail.run)
+        start = await stack.enter_async_context(_background(log, site.clock))
+        for part in (*sinks, *tails.values()):
+            start(part.run)
         if config.issuers:
-            keys = await stack.enter_async_context(KeyStore(config.issuers, metrics=metrics, log=log, clock=clock))
-            validator = Validator(
-                tuple(issuer.policy for issuer in config.issuers),
-                keys,
-                max_token_bytes=config.callout.max_token_bytes,
-                clock=clock,
-            )
-            users = _users(config, log)
-            callout = Callout(
-                config.callout,
-                validator,
-                users=users,
-                on_verdict=observation.on_verdict,
-                metrics=metrics,
-                log=log,
-                clock=clock,
-            )
-            await stack.enter_async_context(_listening(callout, config, users.group))
-            start(keys.run)
-        start(partial(house.keep, clock, notifier, watchdog_seconds(os.environ)))
+            await stack.enter_async_context(_validating(site, observation))
+        start(partial(house.keep, site.clock, notifier, watchdog_seconds(os.environ)))
         notifier.ready(f"{len(config.issuers)} issuers, {len(config.clusters)} clusters")
         socket = config.callout.socket if config.issuers else "none: no issuers are configured"
         log.info("started", version=__version__, socket=socket, metrics=config.web.listen)
-        yield metrics
+        yield site.metrics
         notifier.stopping()
 
 
@@ -158,14 +139,24 @@ def _declared_metrics(config: Config) -> Metrics:
     return metrics
 
 
-def _sinks(config: Config, metrics: Metrics, log: FilteringBoundLogger) -> list[OutcomeFile | AlertPoster]:
+def _sinks(site: _Site) -> list[OutcomeFile | AlertPoster]:
+    config, metrics, log = site.config, site.metrics, site.log
+    metrics_url = f"http://{config.web.listen}/metrics"
     sinks: list[OutcomeFile | AlertPoster] = [
-        AlertPoster(notify, metrics=metrics, log=log, generator_url=f"http://{config.web.listen}/metrics")
-        for notify in config.notify
+        AlertPoster(notify, metrics=metrics, log=log, generator_url=metrics_url) for notify in config.notify
     ]
     if config.outcomes.path is not None:
         sinks.append(OutcomeFile(Path(config.outcomes.path), outcome_json.encode, metrics=metrics, log=log))
     return sinks
+
+
+def _tails(site: _Site, observation: Observation, positions: Mapping[str, Sequence[Position]]) -> dict[str, LogTail]:
+    return {
+        cluster.name: LogTail(
+            cluster, positions.get(cluster.name, ()), sink=observation, metrics=site.metrics, log=site.log
+        )
+        for cluster in site.config.clusters
+    }
 
 
 @asynccontextmanager
@@ -195,22 +186,35 @@ async def _again_and_again(work: Work, log: FilteringBoundLogger, clock: Clock) 
 
 
 @asynccontextmanager
-async def _listening(callout: Callout, config: Config, group: int | None) -> AsyncIterator[None]:
-    """Serve the validation socket: systemd's, or one of our own."""
-    inherited = inherited_listener(inherited_sockets(os.environ))
-    with inherited or open_listener(config.callout.socket, group=group) as listener:
-        await callout.start(listener)
-        try:
-            yield
-        finally:
-            await callout.stop()
-
-
-def _users(config: Config, log: FilteringBoundLogger) -> AllowedUsers:
+async def _validating(site: _Site, observation: Observation) -> AsyncIterator[None]:
+    """Serve the validation socket, systemd's or one of our own, with keys that are kept fresh."""
+    config, metrics, log, clock = site.config, site.metrics, site.log, site.clock
     users = look_up_users(config.callout.allowed_users)
     for name in users.unknown:
         log.warning("no_such_user", user=name, remedy="correct callout.allowed_users")
-    return users
+    policies = tuple(issuer.policy for issuer in config.issuers)
+    async with (
+        KeyStore(config.issuers, metrics=metrics, log=log, clock=clock) as keys,
+        _background(log, clock) as start,
+    ):
+        validator = Validator(policies, keys, max_token_bytes=config.callout.max_token_bytes, clock=clock)
+        callout = Callout(
+            config.callout,
+            validator,
+            users=users,
+            on_verdict=observation.on_verdict,
+            metrics=metrics,
+            log=log,
+            clock=clock,
+        )
+        inherited = inherited_listener(inherited_sockets(os.environ))
+        with inherited or open_listener(config.callout.socket, group=users.group) as listener:
+            await callout.start(listener)
+            start(keys.run)
+            try:
+                yield
+            finally:
+                await callout.stop()
 
 
 def _log_outcomes(log: FilteringBoundLogger) -> Publish:
