@@ -601,6 +601,22 @@ check_writing(void)
 		   "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
 }
 
+static void
+check_utf8(void)
+{
+	check("nothing is UTF-8", wirejson_is_utf8(""));
+	check("ASCII is UTF-8", wirejson_is_utf8("alice"));
+	check("characters of every length are UTF-8",
+		  wirejson_is_utf8("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z"));
+	check("U+FFFD itself is UTF-8", wirejson_is_utf8("\xEF\xBF\xBD"));
+	check("a byte of Latin-1 is not", !wirejson_is_utf8("caf\xE9"));
+	check("nor is a truncated character", !wirejson_is_utf8("a\xE2\x82"));
+	check("nor is an overlong form", !wirejson_is_utf8("\xC0\xAF"));
+	check("nor is a surrogate", !wirejson_is_utf8("\xED\xA0\x80"));
+	check("nor is a lone byte after good ones", !wirejson_is_utf8("\xC3\xA9\x80"));
+	check("nor is what lies beyond U+10FFFF", !wirejson_is_utf8("\xF4\x90\x80\x80"));
+}
+
 int
 main(void)
 {
@@ -616,6 +632,7 @@ main(void)
 	check_skipping();
 	check_requests();
 	check_writing();
+	check_utf8();
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

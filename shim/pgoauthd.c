@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "wire.h"
+#include "wirejson.h"
 
 PG_MODULE_MAGIC_EXT(.name = "pgoauthd", .version = PGOAUTHD_VERSION);
 
@@ -67,6 +68,7 @@ static void describe_login(const ValidatorModuleState *state, WireRequest *reque
 static int	client_port(const Port *port);
 static bool accept_token(const WireReply *reply, ValidatorModuleResult *result);
 static bool refuse_token(const WireReply *reply, ValidatorModuleResult *result);
+static bool refuse_role(ValidatorModuleResult *result);
 static bool give_up(ExchangeResult why, const char *problem, ValidatorModuleResult *result);
 static void log_refusal(const char *reason, const char *message, const char *remedy,
 						ValidatorModuleResult *result);
@@ -123,6 +125,9 @@ validate_token(const ValidatorModuleState *state, const char *token, const char 
 	WireReply	reply;
 	char	   *problem = NULL;
 	ExchangeResult outcome;
+
+	if (!wirejson_is_utf8(role))
+		return refuse_role(result);
 
 	describe_login(state, &request);
 	outcome = ask_daemon(&request, &reply, &problem);
@@ -218,6 +223,20 @@ refuse_token(const WireReply *reply, ValidatorModuleResult *result)
 	if (reply->has_authn_id)
 		result->authn_id = pstrdup(reply->authn_id);
 	log_refusal(reply->reason, reply->message, reply->remedy, result);
+	return true;
+}
+
+/*
+ * A request is JSON, where each byte that is not UTF-8 becomes U+FFFD: two
+ * roles would look alike to the daemon, which may vouch for one of them.
+ */
+static bool
+refuse_role(ValidatorModuleResult *result)
+{
+	result->authorized = false;
+	log_refusal("request_invalid",
+				"The role of the login is not valid UTF-8, so pgoauthd was not asked.",
+				"Log in as a role whose name is valid UTF-8.", result);
 	return true;
 }
 

@@ -30,7 +30,8 @@
 
 /*
  * A login, as the server knows it.  Strings may be NULL where the protocol
- * allows null, and need not be valid UTF-8.
+ * allows null, and need not be valid UTF-8, but for the role: see
+ * wirejson_is_utf8().
  */
 typedef struct WireRequest
 {

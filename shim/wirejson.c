@@ -43,6 +43,22 @@ wirejson_put(WireText *text, const char *literal)
 	put_bytes(text, literal, strlen(literal));
 }
 
+bool
+wirejson_is_utf8(const char *value)
+{
+	size_t		left = strlen(value);
+	size_t		length;
+	uint32_t	code;
+
+	for (; left > 0; value += length, left -= length)
+	{
+		length = decode_utf8(value, left, &code);
+		if (length == 0)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Appends a value: a string in quotes, or null where there is none.  A byte
  * that is not part of valid UTF-8 becomes U+FFFD.

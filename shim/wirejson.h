@@ -51,6 +51,9 @@ typedef struct WireString
 	bool		had_controls;	/* held control or bidirectional characters */
 } WireString;
 
+/* Whether all of a string is valid UTF-8 (RFC 3629), as it is passed on then. */
+extern bool wirejson_is_utf8(const char *value);
+
 /* Writing. */
 extern void wirejson_put(WireText *text, const char *literal);
 extern void wirejson_put_string(WireText *text, const char *value);

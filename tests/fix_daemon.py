@@ -82,8 +82,8 @@ class DaemonProcess:
         """All whole lines of the outcome file."""
         if not self.outcomes_path.exists():
             return []
-        text = self.outcomes_path.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        *whole, _ = self.outcomes_path.read_bytes().split(b"\n")
+        return [json.loads(line) for line in whole]
 
     async def wait_for_outcomes(self, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
         """The outcomes once there are so many."""

@@ -109,7 +109,7 @@ TRANSITIONS: dict[State, dict[Step, State]] = {
 STEPS: dict[EventKind, Step] = {EventKind(step.value): step for step in Step if step is not Step.SILENCE}
 
 
-class Session(msgspec.Struct):
+class Session(msgspec.Struct, gc=False, omit_defaults=True):
     """An open attempt: its state, and the last that each kind of line has said."""
 
     pid: int

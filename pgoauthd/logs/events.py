@@ -63,7 +63,7 @@ class Saying(StrEnum):
     """A FATAL that is none of the above."""
 
 
-class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One line of a session that concerns its login. Times are seconds since the epoch, durations seconds.
 
     A field is None where the line does not say it. Texts come from users: never a metric label, never trusted.

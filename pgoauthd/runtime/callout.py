@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 BACKLOG = 4096
 """Connections that the kernel keeps for us in a storm; the system's net.core.somaxconn may allow fewer."""
+ACCEPTED_AT_ONCE = 16
+"""asyncio takes its `backlog` for this, too, and where no descriptor is left it complains as many times a second."""
 STOP_SECONDS = 5.0
 """For requests that run when the daemon stops."""
 
@@ -84,8 +86,11 @@ class Callout:
         silence = self._settings.request_timeout_seconds
         self._http = http
         self._accepting = await asyncio.get_running_loop().create_server(
-            lambda: Connection(http, self._door, silence_seconds=silence), sock=listener.socket, backlog=BACKLOG
+            lambda: Connection(http, self._door, silence_seconds=silence),
+            sock=listener.socket,
+            backlog=ACCEPTED_AT_ONCE,
         )
+        listener.socket.listen(BACKLOG)
 
     async def stop(self) -> None:
         """Accept nothing more, and give the requests that run STOP_SECONDS to end."""

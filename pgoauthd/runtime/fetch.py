@@ -44,8 +44,16 @@ _METADATA_SERVICES = tuple(
     )
 )
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are an IPv4 address."""
+_IPV4_AT_THE_END = (
+    ipaddress.ip_network("64:ff9b::/96"),  # RFC 6052
+    ipaddress.ip_network("::/96"),  # IPv4-compatible, RFC 4291 section 2.5.5.1
+)
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+"""RFC 8215. Which of the prefix lengths of RFC 6052 a network uses within it cannot be seen."""
+_LOCAL_NAT64_BYTES = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+"""RFC 6052 section 2.2: where the IPv4 address is with a prefix of 48, 56, 64 and 96 bits."""
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class FailureKind(StrEnum):
@@ -194,23 +202,28 @@ def _open_socket(address_info: aiohttp.AddrInfoType) -> socket.socket:
 
 def forbidden_address(host: str) -> str | None:
     """Why this address is never connected to, or None: link-local and metadata services, and what no server has."""
-    address = _unwrapped(ipaddress.ip_address(host.partition("%")[0]))
-    if any(address in network for network in _METADATA_SERVICES):
-        return f"{address} is link-local or a cloud's metadata service, which is never contacted"
+    possible = _unwrapped(ipaddress.ip_address(host.partition("%")[0]))
+    for address in possible:
+        if any(address in network for network in _METADATA_SERVICES):
+            return f"{address} is link-local or a cloud's metadata service, which is never contacted"
+    address = possible[-1]
     if address.is_unspecified or address.is_multicast or (address.version == 4 and address.is_reserved):  # noqa: PLR2004 - IPv4
         return f"{address} is not the address of a server"
     return None
 
 
-def _unwrapped(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address inside an IPv6 one that a network would turn back into it."""
+def _unwrapped(address: _Address) -> tuple[_Address, ...]:
+    """The IPv4 addresses that a network could make of an IPv6 one, the likeliest last; else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address
+        return (address,)
+    if (inner := address.ipv4_mapped or address.sixtofour) is not None:  # RFC 4291 section 2.5.5.2, RFC 3056
+        return (inner,)
+    if address in _LOCAL_NAT64:
+        packed = address.packed
+        return tuple(ipaddress.IPv4Address(bytes(packed[at] for at in places)) for places in _LOCAL_NAT64_BYTES)
+    if any(address in network for network in _IPV4_AT_THE_END) and not (address.is_loopback or address.is_unspecified):
+        return (ipaddress.IPv4Address(address.packed[-4:]),)
+    return (address,)
 
 
 def _described(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from structlog.typing import FilteringBoundLogger
@@ -14,7 +15,10 @@ from pgoauthd.runtime.systemd import Notifier
 from pgoauthd.runtime.tail import LogTail
 
 TICK_SECONDS = 0.5
-"""How often silence is looked for, gauges are brought up to date and the state is saved."""
+"""How often silence is looked for and gauges are brought up to date, and how often at most the state is saved."""
+REST_FACTOR = 20
+"""Between two saves is a rest of so many times as long as the last one took, so a large state is saved less often."""
+MAX_REST_SECONDS = 60.0
 STUCK_SECONDS = 30.0
 """A tail that has not finished a round for so long is stuck, and the service manager may restart us."""
 
@@ -37,33 +41,57 @@ class House:
         self._saving_fails = False
 
     async def keep(self, clock: Clock, notifier: Notifier, watchdog_seconds: float | None) -> None:
-        """Tick for ever; the watchdog hears of us only while every tail gets on."""
+        """Tick and save for ever; the watchdog hears of us only while every tail gets on."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_saving(clock))
+            await self._keep_ticking(clock, notifier, watchdog_seconds)
+
+    def save(self) -> None:
+        """Save positions, open sessions and verdicts of this very moment before it returns, at the daemon's end."""
+        if self._store is None:
+            return
+        try:
+            self._store.save(self._states(), self._observation.waiting_verdicts())
+        except StateError as error:
+            self._tell_failure(error)
+        else:
+            self._saving_fails = False
+
+    async def _keep_ticking(self, clock: Clock, notifier: Notifier, watchdog_seconds: float | None) -> None:
         pinged = clock.monotonic()
         while True:
             await clock.sleep(TICK_SECONDS)
             self._observation.tick(self._tails)
-            self.save()
             now = clock.monotonic()
             if watchdog_seconds is not None and now - pinged >= watchdog_seconds and self._all_get_on(now):
                 notifier.watchdog()
                 pinged = now
 
-    def save(self) -> None:
-        """Save positions, open sessions and verdicts of this very moment; a failure is told once and tried again."""
-        if self._store is None:
-            return
+    async def _keep_saving(self, clock: Clock) -> None:
+        """Save again and again beside the other work: neither logins nor the watchdog wait for the disk."""
+        rest = TICK_SECONDS
+        while self._store is not None:
+            await clock.sleep(rest)
+            begun = clock.monotonic()
+            try:
+                await self._store.save_gently(self._states(), self._observation.waiting_verdicts())
+            except StateError as error:
+                self._tell_failure(error)
+            else:
+                self._saving_fails = False
+            rest = min(max(TICK_SECONDS, REST_FACTOR * (clock.monotonic() - begun)), MAX_REST_SECONDS)
+
+    def _states(self) -> dict[str, ClusterState]:
         engines = self._observation.states()
-        clusters = {
+        return {
             name: ClusterState(positions=tail.positions(), engine=engines[name]) for name, tail in self._tails.items()
         }
-        try:
-            self._store.save(clusters, self._observation.waiting_verdicts())
-        except StateError as error:
-            if not self._saving_fails:
-                self._log.error("state_not_saved", problem=str(error))
-            self._saving_fails = True
-        else:
-            self._saving_fails = False
+
+    def _tell_failure(self, error: StateError) -> None:
+        """Once; the next save tries again."""
+        if not self._saving_fails:
+            self._log.error("state_not_saved", problem=str(error))
+        self._saving_fails = True
 
     def _all_get_on(self, now: float) -> bool:
         return all(now - tail.last_round < STUCK_SECONDS for tail in self._tails.values())

@@ -137,7 +137,8 @@ class IssuerKeys:
         """What to answer without a fetch, because one was made or failed a moment ago; None where a fetch is due."""
         now = self._clock.monotonic()
         if self._failure is not None and now < self._retry_at:
-            return self._failure
+            again = f"it is asked again in {math.ceil(self._retry_at - now)} s"
+            return Refusal(self._failure.reason, f"{self._failure.message}; {again}")
         if self._keys is None or now > self._usable_until:
             return None
         if now - self._asked_for_kid < self._issuer.unknown_kid_interval_seconds:

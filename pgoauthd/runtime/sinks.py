@@ -70,6 +70,8 @@ class OutcomeFile:
         self._news = asyncio.Event()
         self._writing: asyncio.Task[bool] | None = None
         self._failing = False
+        self._encoding_fails = False
+        """Told once; each outcome lost to it is counted."""
 
     def offer(self, outcome: Outcome) -> None:
         """Have the outcome written soon, or count it as dropped."""
@@ -119,9 +121,11 @@ class OutcomeFile:
     def _line(self, outcome: Outcome) -> bytes:
         try:
             return self._encode(outcome) + b"\n"
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one outcome, the others are written
             self._dropped.inc()
-            self._log.error("outcome_not_encoded", problem=type(error).__name__)
+            if not self._encoding_fails:
+                self._encoding_fails = True
+                self._log.error("outcome_not_encoded", problem=type(error).__name__)
             return b""
 
     def _tell_failure(self, error: OSError) -> None:
@@ -178,13 +182,14 @@ class _LineFile:
 
     def _is_at_path(self, descriptor: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+            return os.path.samestat(os.fstat(descriptor), self._path.lstat())
         except FileNotFoundError:
             return False
 
     def _open(self) -> int:
         # O_NONBLOCK, so that opening a FIFO that nobody reads does not hang; regular files do not care.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        # O_NOFOLLOW: who may write to the directory could lead us to any file of ours.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
         try:
             descriptor = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
         except FileExistsError:
@@ -275,7 +280,12 @@ class AlertPoster:
 
     async def _post(self, session: aiohttp.ClientSession, alerts: Sequence[Alert]) -> _Answer:
         try:
-            async with session.post(self._url, data=self._body(alerts), allow_redirects=False) as response:
+            body = self._body(alerts)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with these alerts, others are to be posted
+            self._log.error("alerts_not_encoded", problem=type(error).__name__)
+            return _Answer.REFUSED
+        try:
+            async with session.post(self._url, data=body, allow_redirects=False) as response:
                 status = response.status
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             self._log.warning("alerts_not_posted", problem=type(error).__name__)

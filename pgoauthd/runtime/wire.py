@@ -23,7 +23,11 @@ MAX_MESSAGE_CHARACTERS = 2_000
 """Of a reply. With every character escaped and the other members it stays far below the 64 KiB of the contract."""
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
-_SessionId = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z._:-]{1,64}\Z")]
+_SessionId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{1,16}\.[0-9a-f]{1,8}\Z")]
+"""`%lx.%x`: a 64-bit time and a 32-bit process id. Nothing else can be in a log, so nothing else is kept."""
+_Int32 = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""What PostgreSQL has as a C int; the saved state and every reader of an outcome can hold it."""
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
 class ValidateRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -35,15 +39,15 @@ class ValidateRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     issuer: _Name
     database: str | None = None
     client_addr: str | None = None
-    client_port: int | None = None
-    pid: int = 0
+    client_port: _Port | None = None
+    pid: _Int32 = 0
     hba_file: str | None = None
-    hba_line: int | None = None
+    hba_line: _Int32 | None = None
     scope: str = ""
     """Separated by spaces, as in pg_hba.conf."""
     usermap: str | None = None
     delegate: bool = False
-    server_version: int | None = None
+    server_version: _Int32 | None = None
     cluster_name: str | None = None
 
     def __repr__(self) -> str:
@@ -136,6 +140,8 @@ def read_validate(body: bytes) -> ValidateRequest | Refusal:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
         return Refusal(Reason.REQUEST_INVALID, f"the request is not as docs/callout.md has it: {error}")
+    except RecursionError:  # also where an unknown member, which is skipped, is nested
+        return Refusal(Reason.REQUEST_INVALID, "the request is nested too deeply")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Refusal(Reason.REQUEST_INVALID, "the request is not JSON in UTF-8")
 

@@ -7,8 +7,11 @@ its traceback and whatever a library put into it, is searched for runs that look
 from __future__ import annotations
 
 import logging
+import math
 import re
+from collections import OrderedDict
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -43,8 +46,10 @@ _TOKEN_LIKE = re.compile(
 )
 
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-"""Control characters of C0 and C1: users can put them into role names, and terminals obey them."""
+REPEAT_SECONDS = 10.0
+"""A library says the same thing once in so long."""
+MAX_REMEMBERED = 100
+"""Different sayings of libraries; those of asyncio are few."""
 
 
 def configure(level: str, log_format: str, stream: TextIO) -> FilteringBoundLogger:
@@ -69,13 +74,28 @@ def configure(level: str, log_format: str, stream: TextIO) -> FilteringBoundLogg
     )
     _route_standard_logging(threshold, shared, render, stream)
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        _PatientWriter(stream),
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         context_class=dict,
         cache_logger_on_first_use=True,
     )
     return cast("FilteringBoundLogger", logger)
+
+
+class _PatientWriter:
+    """Writes lines; one that cannot be written is dropped: a full disk or a lost terminal must not stop logins."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    log = debug = info = warning = warn = error = critical = exception = fatal = msg
 
 
 def redact(text: str) -> str:
@@ -99,7 +119,30 @@ def _without_secrets(value: object) -> object:
 
 
 def _escape_controls(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: value.translate(_CONTROLS) if isinstance(value, str) else value for key, value in event.items()}
+    return cast("MutableMapping[str, Any]", _without_controls(event))
+
+
+def _without_controls(value: object) -> object:
+    if isinstance(value, str):
+        return _printable(value)
+    if isinstance(value, MutableMapping):
+        return {key: _without_controls(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_controls(inner) for inner in value]
+    return value
+
+
+def _escape_in_traceback(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if isinstance(event.get("exception"), str):
+        event["exception"] = "\n".join(_printable(line) for line in event["exception"].split("\n"))
+    return event
+
+
+def _printable(text: str) -> str:
+    """Controls, other line ends and changes of direction escaped: users choose role names, and terminals obey them."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 _JSON_STEPS: tuple[Processor, ...] = (
@@ -110,8 +153,8 @@ _JSON_STEPS: tuple[Processor, ...] = (
     structlog.processors.format_exc_info,
 )
 
-_TEXT_STEPS: tuple[Processor, ...] = (_escape_controls, *_JSON_STEPS)
-"""JSON escapes control characters by itself. Tracebacks come after, so that they keep their lines."""
+_TEXT_STEPS: tuple[Processor, ...] = (_escape_controls, *_JSON_STEPS, _escape_in_traceback)
+"""JSON escapes all but ASCII by itself. Tracebacks come after, so that they keep their lines."""
 
 
 def _rendered_and_redacted(render: Processor) -> Processor:
@@ -121,9 +164,39 @@ def _rendered_and_redacted(render: Processor) -> Processor:
     return render_line
 
 
+class _SeldomTheSame(logging.Filter):
+    """Lets a message of asyncio through once in REPEAT_SECONDS, with how many were held back.
+
+    Where no descriptor is left, asyncio says so for each connection that it cannot accept, and the disk would fill.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        """When last, and how many times since, by message."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to say it; the count is added to the message."""
+        if record.name != "asyncio" or record.levelno < logging.WARNING:
+            return True
+        message = record.getMessage()
+        said_at, held_back = self._said.get(message, (-math.inf, 0))
+        if abs(record.created - said_at) < REPEAT_SECONDS:
+            self._said[message] = (said_at, held_back + 1)
+            return False
+        self._said[message] = (record.created, 0)
+        self._said.move_to_end(message)
+        if len(self._said) > MAX_REMEMBERED:
+            self._said.popitem(last=False)
+        if held_back:
+            record.msg, record.args = f"{message} ({held_back} more times since it was last said)", None
+        return True
+
+
 def _route_standard_logging(threshold: int, shared: tuple[Processor, ...], render: Processor, stream: TextIO) -> None:
     """Let aiohttp, asyncio and warnings speak in the same format: warnings and worse, and all of it at level debug."""
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_SeldomTheSame())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

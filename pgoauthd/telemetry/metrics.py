@@ -204,9 +204,13 @@ class Metrics:
             self.last_success.labels(outcome.cluster).set(outcome.time)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its content type, as the Accept header of a scrape asks for it."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        """The exposition and its content type, as the Accept header of a scrape asks for it, else as plain text."""
+        try:
+            encode, content_type = choose_encoder(accept)
+            return encode(self.registry), content_type
+        except (TypeError, ValueError):  # of a version that is no number
+            encode, content_type = choose_encoder("")
+            return encode(self.registry), content_type
 
 
 def result_of(reason: Reason) -> Result:

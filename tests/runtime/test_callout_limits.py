@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
 import socket
 import subprocess
 import sys
@@ -293,3 +294,45 @@ async def test_a_stopped_callout_leaves_no_socket_behind(provider: LocalIssuer, 
         assert (await running.get("/v1/healthz")).status == 200
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(FileNotFoundError):
         client.connect(place)
+
+
+# descriptors
+
+
+async def test_the_kernel_keeps_a_storm_of_connections_though_asyncio_takes_few_at_once(
+    provider: LocalIssuer, tmp_path: Path
+) -> None:
+    """Connections are made in one turn of the loop, which cannot accept meanwhile."""
+    async with running_callout(tmp_path, issuer_settings(provider)) as running:
+        made = []
+        try:
+            for _ in range(200):
+                connection = socket.socket(socket.AF_UNIX)
+                made.append(connection)
+                connection.setblocking(False)
+                connection.connect(running.path)
+        finally:
+            for connection in made:
+                connection.close()
+        assert (await running.get("/v1/healthz")).status == 200
+
+
+async def test_where_no_descriptor_is_left_the_log_says_so_and_does_not_fill_the_disk(
+    provider: LocalIssuer, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with running_callout(tmp_path, issuer_settings(provider)) as running, asyncio.timeout(DEADLINE):
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(64)]
+        for connection in waiting:
+            connection.setblocking(False)
+            connection.connect(running.path)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (waiting[-1].fileno() + 1, hard))
+        try:
+            while "out of system resource" not in running.log.getvalue():  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for connection in waiting:
+                connection.close()
+        assert len(running.log.getvalue()) < 5_000
+        assert (await running.get("/v1/healthz")).status == 200

@@ -51,6 +51,8 @@ from tests.fix_issuer import LocalIssuer
         b'{"token": "t", "role": "alice", "session_id": "1.2", "issuer": "i", "scope": ["a"]}',
         b'{"token": "t", "role": "al\\ud800ice", "session_id": "1.2", "issuer": "i"}',
         b'{"token": "t", "role": "alice", "session_id": "1.2", "issuer": "i"} {}',
+        b'{"token": "t", "role": "alice", "session_id": "1.2", "issuer": "i", "x": ' + b"[" * 40_000,
+        b'{"token": "t", "role": "alice", "session_id": "1.2", "issuer": "i", "x": ' + b'{"a":' * 15_000,
         urlencode({"token": "t"}).encode(),
     ],
 )
@@ -58,6 +60,56 @@ async def test_what_is_no_request_is_refused_and_counted(running: Running, body:
     refused(await running.post("/v1/validate", body), 400, Reason.REQUEST_INVALID)
     assert running.rejected("request") == 1
     assert running.verdicts == []
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("pid", -1),
+        ("pid", 2**31),
+        ("pid", 2**64),
+        ("pid", None),
+        ("client_port", -1),
+        ("client_port", 65_536),
+        ("client_port", 2**70),
+        ("hba_line", -1),
+        ("hba_line", 2**63),
+        ("hba_line", 10**400),
+        ("server_version", -1),
+        ("server_version", 2**64),
+        ("session_id", "by-hand"),
+        ("session_id", "1"),
+        ("session_id", "1."),
+        ("session_id", ".1"),
+        ("session_id", "1.2.3"),
+        ("session_id", "A.1"),
+        ("session_id", " 1.2"),
+        ("session_id", "1" * 17 + ".1"),
+        ("session_id", "1." + "1" * 9),
+        ("session_id", "\u0661.\u0662"),
+    ],
+)
+async def test_a_member_that_no_server_can_send_is_refused(
+    running: Running, provider: LocalIssuer, member: str, value: object
+) -> None:
+    answer = await running.validate(token_for(provider), provider.issuer, **{member: value})
+    refused(answer, 400, Reason.REQUEST_INVALID)
+    assert running.verdicts == []
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"pid": 2**31 - 1, "client_port": 65_535, "hba_line": 2**31 - 1, "server_version": 2**31 - 1},
+        {"pid": 0, "client_port": 0, "hba_line": 0, "server_version": 0},
+        {"client_port": None, "hba_line": None, "server_version": None},
+        {"session_id": "f" * 16 + "." + "f" * 8},
+    ],
+)
+async def test_the_ends_of_the_ranges_are_let_in(
+    running: Running, provider: LocalIssuer, members: dict[str, object]
+) -> None:
+    assert (await running.validate(token_for(provider), provider.issuer, **members)).json["authorized"] is True
 
 
 async def test_what_is_wrong_is_named_without_its_value(running: Running, provider: LocalIssuer) -> None:

@@ -195,6 +195,21 @@ async def test_proxies_of_the_environment_are_not_used(provider: LocalIssuer, mo
         "192.0.0.192",
         "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:fffe::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "64:ff9b:1:a9:fe:a9fe::",
+        "64:ff9b:1:0:a9:fea9:fe00::",
+        "2002:a9fe:a9fe::",
+        "2002:a9fe:a9fe::1",
+        "2002:6464:64c8::1",
+        "2002::1",
+        "2002:e000:1::",
+        "::169.254.169.254",
+        "::168.63.129.16",
+        "::224.0.0.1",
+        "::255.255.255.255",
+        "64:ff9b:1::",
         "0.0.0.0",  # noqa: S104 - an address to refuse
         "::",
         "224.0.0.1",
@@ -207,7 +222,20 @@ def test_addresses_that_are_never_contacted(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "203.0.113.5", "2001:db8::1", "fd12:3456::1"]
+    "address",
+    [
+        "127.0.0.1",
+        "::1",
+        "10.0.0.1",
+        "192.168.1.1",
+        "203.0.113.5",
+        "2001:db8::1",
+        "fd12:3456::1",
+        "2002:cb00:7105::1",
+        "64:ff9b::203.0.113.5",
+        "64:ff9b:1:fffe::203.0.113.5",
+        "::203.0.113.5",
+    ],
 )
 def test_addresses_that_may_be_an_identity_provider(address: str) -> None:
     assert forbidden_address(address) is None

@@ -286,6 +286,64 @@ async def test_a_large_backlog_is_written_whole_and_in_order(
     assert roles(path) == [str(number) for number in range(3_500)]
 
 
+class UnforeseenError(Exception):
+    """Nothing that an encoder is known to raise."""
+
+
+@pytest.mark.parametrize("error", [OverflowError, OSError, RecursionError, UnforeseenError])
+async def test_outcomes_that_cannot_be_encoded_are_counted_told_once_and_keep_no_other_back(
+    tmp_path: Path, metrics: Metrics, log: FilteringBoundLogger, said: io.StringIO, error: type[Exception]
+) -> None:
+    path = tmp_path / "outcomes.jsonl"
+
+    def encode(ended: Any) -> bytes:  # noqa: ANN401 - an Outcome
+        if ended.role == "bad":
+            raise error("hidden")
+        return outcome_json.encode(ended)
+
+    sink = OutcomeFile(path, encode, metrics=metrics, log=log)
+    for role in ("a", "bad", "bad", "b"):
+        sink.offer(outcome(role=role))
+    async with running(sink) as task:
+        await until(path.exists)
+        await stop(task)
+    assert roles(path) == ["a", "b"]
+    assert value(metrics, "sink_dropped", sink=OUTCOME_FILE) == 2
+    assert said.getvalue().count("outcome_not_encoded") == 1
+    assert "hidden" not in said.getvalue()
+
+
+async def test_a_symbolic_link_at_the_path_is_not_followed(
+    tmp_path: Path, metrics: Metrics, log: FilteringBoundLogger, said: io.StringIO
+) -> None:
+    path, target = tmp_path / "outcomes.jsonl", tmp_path / "other"
+    target.write_bytes(b"kept")
+    path.symlink_to(target)
+    sink = OutcomeFile(path, outcome_json.encode, metrics=metrics, log=log)
+    sink.offer(outcome())
+    async with running(sink) as task:
+        await until(lambda: "outcome_file_not_written" in said.getvalue())
+        await stop(task)
+    assert target.read_bytes() == b"kept"
+
+
+async def test_a_link_that_takes_the_place_of_the_file_is_not_followed(
+    tmp_path: Path, metrics: Metrics, log: FilteringBoundLogger, said: io.StringIO
+) -> None:
+    path, moved = tmp_path / "outcomes.jsonl", tmp_path / "moved"
+    sink = OutcomeFile(path, outcome_json.encode, metrics=metrics, log=log)
+    async with running(sink) as task:
+        sink.offer(outcome())
+        await until(lambda: path.exists() and path.stat().st_size > 0)
+        size = path.stat().st_size
+        path.rename(moved)
+        path.symlink_to(moved)
+        sink.offer(outcome())
+        await until(lambda: "outcome_file_not_written" in said.getvalue())
+        await stop(task)
+    assert moved.stat().st_size == size
+
+
 # receivers of alerts
 
 
@@ -342,6 +400,20 @@ def poster(metrics: Metrics, log: FilteringBoundLogger) -> MakePoster:
         )
 
     return make
+
+
+async def test_alerts_that_cannot_be_encoded_are_counted_and_keep_no_other_back(
+    receiver: Receiver, poster: MakePoster, metrics: Metrics, said: io.StringIO
+) -> None:
+    sink = poster(receiver.url)
+    async with running(sink) as task:
+        sink.offer(outcome(cluster="hidden\udc80"))
+        await until(lambda: "alerts_not_encoded" in said.getvalue())
+        sink.offer(outcome(Reason.SCOPE_MISSING))
+        await until(lambda: value(metrics, "notifications", sink="ops", outcome="sent") == 1)
+        assert not task.done()
+    assert value(metrics, "notifications", sink="ops", outcome="failed") == 1
+    assert "hidden" not in said.getvalue()
 
 
 async def test_a_refused_login_is_posted_to_the_webhook(

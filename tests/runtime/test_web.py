@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 from collections.abc import AsyncIterator
 
@@ -9,7 +10,7 @@ from aiohttp import ClientSession, TCPConnector
 
 from pgoauthd import __version__, config
 from pgoauthd.errors import SocketError
-from pgoauthd.runtime.web import Web
+from pgoauthd.runtime.web import MAX_CONNECTIONS, Web
 from pgoauthd.telemetry.metrics import Metrics
 from tests.fix_callout import read_all
 
@@ -122,3 +123,75 @@ async def test_after_stopping_nobody_answers(metrics: Metrics) -> None:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, port)
     await web.stop()
+
+
+async def test_connections_beyond_the_limit_are_closed_and_those_within_it_stay(address: tuple[str, int]) -> None:
+    async with asyncio.timeout(DEADLINE), contextlib.AsyncExitStack() as stack:
+        idle = []
+        for _ in range(MAX_CONNECTIONS):
+            reader, writer = await asyncio.open_connection(*address)
+            stack.callback(writer.close)
+            idle.append(reader)
+        for _ in range(100):
+            reader, writer = await asyncio.open_connection(*address)
+            stack.callback(writer.close)
+            assert await read_all(reader) == b""
+        assert not any(reader.at_eof() for reader in idle)
+
+
+async def test_who_hangs_up_leaves_room_for_others(address: tuple[str, int]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(2 * MAX_CONNECTIONS):
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await read_all(reader)).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_connection_that_brings_no_request_is_closed(metrics: Metrics, said: bytes) -> None:
+    web = Web(config.Web(listen="127.0.0.1:0"), metrics, first_request_seconds=0.1)
+    address = await web.start()
+    async with asyncio.timeout(DEADLINE):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(said)
+        assert await read_all(reader) == b""
+        writer.close()
+    await web.stop()
+
+
+async def test_a_connection_that_has_asked_may_be_idle_for_longer(metrics: Metrics) -> None:
+    web = Web(config.Web(listen="127.0.0.1:0"), metrics, first_request_seconds=0.2)
+    address = await web.start()
+    async with asyncio.timeout(DEADLINE):
+        reader, writer = await asyncio.open_connection(*address)
+        _, silent = await asyncio.open_connection(*address)
+        for _ in range(2):
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+            late, other = await asyncio.open_connection(*address)
+            await read_all(late)  # it came later, and its time is over
+            other.close()
+        writer.close()
+        silent.close()
+    await web.stop()
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc",
+        "application/openmetrics-text; version=1.0.0.0.0.0.0",
+        "application/openmetrics-text; version=",
+        "application/openmetrics-text; version=9999999999",
+        "application/openmetrics-text; version=1.0.0; escaping=nonsense",
+        "text/plain; version=x.y.z",
+        "text/plain; version=1.0.0; escaping=\xff",
+        ";;;,,,===",
+    ],
+)
+async def test_an_accept_header_that_makes_no_sense_still_gets_metrics(http: ClientSession, accept: str) -> None:
+    async with http.get("/metrics", headers={"Accept": accept}) as response:
+        assert response.status == 200
+        assert "pgoauthd_build_info" in await response.text()

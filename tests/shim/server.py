@@ -137,7 +137,8 @@ class ServerLog:
             whole, _, _ = file.read().rpartition(b"\n")
         if whole:
             self._offset += len(whole) + 1
-            self._records += [json.loads(line) for line in whole.split(b"\n")]
+            # The server repeats a role that is not UTF-8 as it came.
+            self._records += [json.loads(line.decode("utf-8", "replace")) for line in whole.split(b"\n")]
 
 
 class _Waker(FileSystemEventHandler):

@@ -108,7 +108,7 @@ def test_the_documents_have_the_members_that_the_daemon_has(kind: type[msgspec.S
 
 
 def test_what_the_module_asks_fits_its_schema() -> None:
-    members = dict.fromkeys(STRINGS, b"x")
+    members = dict.fromkeys(STRINGS, b"x") | {"session_id": b"68a1b2c3.1f4"}
     for values in (members, members | {"client_port": 1, "delegate": True}, members | {"usermap": None}):
         check("ValidateRequest", json.loads(build_request(values).partition(b"\r\n\r\n")[2]))
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -218,6 +219,46 @@ async def test_an_error_with_the_body_of_a_refusal_is_no_internal_error(
     records = await log.login((await log_in(cluster)).local_port)
 
     assert not is_internal_error(records)
+
+
+async def log_in_as(cluster: DemoCluster, role: bytes) -> tuple[int, bytes]:
+    """A login whose role is any bytes, sent without waiting; the client's port, and all that the server said."""
+    response = f"n,,\x01auth=Bearer {CANARY}\x01\x01".encode()
+    startup = struct.pack("!i", 196_608) + b"user\0" + role + b"\0database\0postgres\0\0"
+    initial = b"OAUTHBEARER\0" + struct.pack("!i", len(response)) + response
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(cluster.tcp.host, cluster.tcp.port)
+        writer.write(struct.pack("!i", len(startup) + 4) + startup)
+        for body in (initial, b"\x01"):
+            writer.write(b"p" + struct.pack("!i", len(body) + 4) + body)
+        port = int(writer.get_extra_info("sockname")[1])
+        said = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    return port, said
+
+
+@pytest.mark.parametrize("role", [b"alic\xe9", b"\xff", b"ali\xc3", b"\xed\xa0\x80", b"\xc0\xaf"])
+async def test_a_role_that_is_not_utf_8_is_refused_and_the_daemon_is_not_asked(
+    cluster: DemoCluster, daemon: FakeDaemon, log: ServerLog, role: bytes
+) -> None:
+    port, said = await log_in_as(cluster, role)
+    (entry,) = refusals(records := await log.login(port))
+
+    assert b"C28000\0" in said
+    assert entry["message"].startswith("pgoauthd: refused [request_invalid]: ")
+    assert "not valid UTF-8" in entry["message"]
+    assert not is_internal_error(records)
+    assert daemon.requests.empty()
+
+
+async def test_a_role_in_utf_8_is_asked_for_as_it_is(cluster: DemoCluster, daemon: FakeDaemon, log: ServerLog) -> None:
+    daemon.script = says(refused())
+
+    port, _ = await log_in_as(cluster, "zoë\ufffd".encode())
+    await log.login(port)
+
+    assert (await daemon.next_request()).body["role"] == "zoë\ufffd"
 
 
 def test_the_modules_own_reasons_are_those_of_the_vocabulary() -> None:

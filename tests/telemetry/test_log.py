@@ -164,6 +164,91 @@ def test_control_characters_of_users_do_not_reach_a_terminal(log_format: str) ->
     assert "\x9b" not in stream.getvalue()
 
 
+HIDDEN = ["\u202e", "\u2066", "\u2028", "\u2029", "\u0085", "\u200b", "\ufeff", "\x7f", "\x1b", "\r", "\udc80"]
+
+
+@pytest.mark.parametrize("char", HIDDEN)
+@pytest.mark.parametrize("where", ["value", "list", "mapping", "event", "traceback"])
+def test_text_shows_what_cannot_be_seen_as_an_escape(char: str, where: str) -> None:
+    stream = io.StringIO()
+    log = configure("info", "text", stream)
+    said = f"eve{char}mallory"
+    match where:
+        case "value":
+            log.info("login", role=said)
+        case "list":
+            log.info("login", roles=[said])
+        case "mapping":
+            log.info("login", about={"role": said})
+        case "event":
+            logging.getLogger("asyncio").error(said)
+        case _:
+            try:
+                failing(said)
+            except ValueError:
+                log.exception("failed")
+    assert char not in stream.getvalue()
+    assert "mallory" in stream.getvalue()
+
+
+@pytest.mark.parametrize("char", [char for char in HIDDEN if char != "\x7f"])
+def test_json_escapes_what_cannot_be_seen(char: str) -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream).info("login", role=f"eve{char}")
+    assert char not in stream.getvalue()
+    assert json.loads(stream.getvalue())["role"] == f"eve{char}"
+
+
+def test_letters_of_the_world_stay_as_they_are_in_text() -> None:
+    stream = io.StringIO()
+    configure("info", "text", stream).info("login", role="zoë 田中 🎉")
+    assert "zoë 田中 🎉" in stream.getvalue()
+
+
+def at(seconds: float, message: str = "socket.accept() out of system resource", name: str = "asyncio") -> None:
+    record = logging.makeLogRecord({"name": name, "levelno": logging.ERROR, "levelname": "ERROR", "msg": message})
+    record.created = 1_795_310_000.0 + seconds
+    logging.getLogger(name).handle(record)
+
+
+def test_the_same_complaint_of_asyncio_is_said_once_in_ten_seconds_with_its_count() -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream)
+    for tenth in range(200):
+        at(tenth / 10)
+    lines = [json.loads(line)["event"] for line in stream.getvalue().split("\n") if line]
+    assert lines == [
+        "socket.accept() out of system resource",
+        "socket.accept() out of system resource (99 more times since it was last said)",
+    ]
+
+
+def test_different_complaints_and_those_of_others_are_all_said() -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream)
+    at(0, "one")
+    at(0, "two")
+    at(0, "one", name="aiohttp.server")
+    at(0, "one", name="aiohttp.server")
+    assert stream.getvalue().count("\n") == 4
+
+
+def test_a_clock_that_was_set_back_silences_nobody() -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream)
+    at(0)
+    at(-86_400)
+    assert stream.getvalue().count("\n") == 2
+
+
+def test_complaints_that_are_all_different_take_no_memory_and_are_said() -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream)
+    for number in range(300):
+        at(0, f"complaint {number}")
+    assert stream.getvalue().count("\n") == 300
+
+
 def test_libraries_speak_in_the_same_format() -> None:
     stream = io.StringIO()
     configure("info", "json", stream)
