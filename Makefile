@@ -6,10 +6,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint unit bench clean
+.PHONY: help demo test test-lowest lint unit bench clean
 help:
 	@echo 'make demo    see pgoauthd at work on a real PostgreSQL 18 (about a minute)'
 	@echo 'make test    run all checks and tests'
+	@echo 'make test-lowest  run the tests with the oldest dependencies that pyproject.toml allows'
 	@echo 'make bench   measure validation and replay beside their yardsticks'
 	@echo 'make clean   remove what the above made'
 
@@ -32,6 +33,11 @@ unit: $(BIN)/.installed
 	@sh tests/install-debian-parts.sh
 	$(BIN)/python -m pytest
 
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint tests/lowest-versions.txt --editable '.[demo,dev]'
+	$(VENV)-lowest/bin/python -m pytest
+
 bench: $(BIN)/.installed
 	$(BIN)/python -m bench.bench_callout
 	$(BIN)/python -m bench.bench_replay
@@ -39,5 +45,5 @@ bench: $(BIN)/.installed
 test: lint unit
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	$(MAKE) -C shim clean

@@ -45,7 +45,7 @@ class JsonlogScanner:
             try:
                 record = self._read(data[data.rfind(b"\n", 0, at) + 1 : done])
                 event = self._sayings.understand(record, self._timestamps.read(record.timestamp))
-            except (ValueError, OverflowError):  # msgspec.DecodeError is a ValueError
+            except (msgspec.DecodeError, ValueError, OverflowError):
                 stats.parse_failures += 1
                 continue
             if event is not None:
