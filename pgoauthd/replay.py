@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pgoauthd.correlation.engine import Engine, Limits
-from pgoauthd.correlation.outcome import Outcome
+from pgoauthd.correlation.outcome import Outcome, Unmatched
 from pgoauthd.correlation.verdicts import Verdicts
 from pgoauthd.errors import LogFormatError
 from pgoauthd.logs.prefix import LinePrefix
@@ -64,8 +64,8 @@ class Replay:
             with _open(path) as stream:
                 yield from self._file(path, stream)
             self.report.files += 1
-        yield from self._engine.finish(settled=True)
-        self.report.unfinished = self._engine.unmatched.total()
+        yield from self._engine.finish()
+        self.report.unfinished = self._engine.unmatched[Unmatched.UNFINISHED]
 
     def _file(self, path: Path, stream: BinaryIO) -> Iterator[Outcome]:
         chunk = stream.read(READ_BYTES)

@@ -105,7 +105,7 @@ class LiveRows:
             _plain(outcome.client_addr),
             outcome.result.value,
             outcome.reason.value if outcome.reason is not Reason.OK else "",
-            outcome.remedy if outcome.result is Result.REFUSED else _aside(outcome),
+            outcome.remedy if outcome.result is not Result.SUCCESS else "",
         )
         self._console.print(self._row(cells, STYLES[outcome.result]))
 
@@ -123,12 +123,6 @@ def _fit(console_width: int) -> tuple[int, ...]:
     """The last column takes what is left, but is never narrower than it can be read."""
     fixed = sum(_WIDTHS[:-1]) + len(_WIDTHS)
     return (*_WIDTHS[:-1], max(20, console_width - fixed))
-
-
-def _aside(outcome: Outcome) -> str:
-    if outcome.result is Result.SUCCESS:
-        return ""
-    return outcome.remedy
 
 
 def _plain(text: str | None) -> str:

@@ -126,9 +126,9 @@ class Engine:
         ]
         return self._silence(over)
 
-    def finish(self, *, settled: bool) -> list[Outcome]:
-        """The log has ended. `settled`: nothing more will come, so what was authorized has succeeded."""
-        outcomes = self._silence([(key, self._open[key]) for key in self._settling]) if settled else []
+    def finish(self) -> list[Outcome]:
+        """The log has ended and nothing more will come: what was authorized has succeeded, the rest is unfinished."""
+        outcomes = self._silence([(key, self._open[key]) for key in self._settling])
         self.unmatched[Unmatched.UNFINISHED] += len(self._open)
         self._open.clear()
         self._settling.clear()
@@ -138,7 +138,7 @@ class Engine:
         if event.kind is EventKind.SERVER_STARTED or event.kind is EventKind.SERVER_STOPPED:
             outcomes += self._server_changed(event)
             return
-        key = event.session_id or event.pid
+        key = _key(event)
         session = self._open.get(key)
         if session is not None and event.kind is EventKind.RECEIVED and session.received is not None:
             # Without session ids in the log a process id tells the sessions apart, and it has come round again.

@@ -96,7 +96,7 @@ class Desk:
         self.rows = LiveRows(console)
         self.tally = Tally()
         self.outcomes: list[Outcome] = []
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._more = asyncio.Event()
 
     def publish(self, outcome: Outcome) -> None:
         """Take one outcome."""
@@ -105,18 +105,15 @@ class Desk:
         self.outcomes.append(outcome)
         self.tally.add(outcome)
         self.rows.add(outcome)
-        for count, future in self._waiting:
-            if len(self.outcomes) >= count and not future.done():
-                future.set_result(None)
+        self._more.set()
 
     async def wait_for(self, count: int, seconds: float = OUTCOME_SECONDS) -> None:
         """Return when so many outcomes are there; DemoError where they do not come in time."""
-        if len(self.outcomes) >= count:
-            return
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((count, future))
         try:
-            await asyncio.wait_for(future, seconds)
+            async with asyncio.timeout(seconds):
+                while len(self.outcomes) < count:
+                    self._more.clear()
+                    await self._more.wait()
         except TimeoutError:
             raise DemoError(f"{len(self.outcomes)} outcomes after {seconds:g} s, where there must be {count}") from None
 

@@ -359,7 +359,7 @@ def test_the_settling_time_goes_on_after_a_restart() -> None:
 
 def test_what_is_open_at_the_end_of_a_log_is_counted_as_unfinished(desk: Desk) -> None:
     desk.read(received(), received(pid=5), authenticated(pid=5), authorized(pid=5))
-    assert one(desk.engine.finish(settled=True)) == (Result.SUCCESS, Reason.OK)
+    assert one(desk.engine.finish()) == (Result.SUCCESS, Reason.OK)
     assert desk.engine.unmatched[Unmatched.UNFINISHED] == 1
 
 

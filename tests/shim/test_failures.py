@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,18 +24,6 @@ from tests.shim.server import CANARY, Record, ServerLog, refusals, running_clust
 def cluster() -> Iterator[DemoCluster]:
     with running_cluster(pgoauthd__timeout="5s") as cluster:
         yield cluster
-
-
-@pytest.fixture
-async def daemon(cluster: DemoCluster) -> AsyncIterator[FakeDaemon]:
-    async with FakeDaemon(cluster.validator_socket) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-async def log(cluster: DemoCluster) -> AsyncIterator[ServerLog]:
-    async with ServerLog(cluster.log_directory).watched() as log:
-        yield log
 
 
 async def log_in(cluster: DemoCluster, role: str = "alice") -> LoginResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,18 +18,6 @@ from tests.shim.server import CANARY, ISSUER, SCOPE, ServerLog, refusals, runnin
 def cluster() -> Iterator[DemoCluster]:
     with running_cluster(cluster_name="west", pgoauthd__timeout="5s", pgoauthd__tiemout="1s") as cluster:
         yield cluster
-
-
-@pytest.fixture
-async def daemon(cluster: DemoCluster) -> AsyncIterator[FakeDaemon]:
-    async with FakeDaemon(cluster.validator_socket) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-async def log(cluster: DemoCluster) -> AsyncIterator[ServerLog]:
-    async with ServerLog(cluster.log_directory).watched() as log:
-        yield log
 
 
 async def log_in(

@@ -33,18 +33,6 @@ def cluster() -> Iterator[DemoCluster]:
 
 
 @pytest.fixture
-async def daemon(cluster: DemoCluster) -> AsyncIterator[FakeDaemon]:
-    async with FakeDaemon(cluster.validator_socket) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-async def log(cluster: DemoCluster) -> AsyncIterator[ServerLog]:
-    async with ServerLog(cluster.log_directory).watched() as log:
-        yield log
-
-
-@pytest.fixture
 async def patient(cluster: DemoCluster, log: ServerLog) -> AsyncIterator[None]:
     """The module waits for half a minute."""
     await set_timeout(cluster, log, "30s")
