@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgoauthd.correlation.outcome import Outcome, Result
+from pgoauthd.telemetry.log import printable
 from pgoauthd.tokens.reasons import Fault, Reason
 
 STYLES: dict[Result, str] = {
@@ -127,9 +128,7 @@ def _fit(console_width: int) -> tuple[int, ...]:
 
 def _plain(text: str | None) -> str:
     """Text from users, with what a terminal would obey made visible."""
-    if text is None:
-        return "-"
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    return printable(text) if text is not None else "-"
 
 
 def print_summary(console: Console, tally: Tally, notes: Iterable[str] = (), *, remedies: bool = True) -> None:

@@ -56,13 +56,8 @@ class Validator:
         self._clock = clock
         self._verified = VerifiedTokens()
 
-    async def validate(self, text: str, request: LoginRequest) -> Verdict:
-        """May the bearer of this token log in as `request` says? Waits only where keys must be fetched first."""
-        begun = self.begin(text, request)
-        return await self.finish(begun) if isinstance(begun, AwaitsKeys) else begun
-
     def begin(self, text: str, request: LoginRequest) -> Verdict | AwaitsKeys:
-        """As much of `validate` as needs no waiting: nearly always all of it."""
+        """May the bearer of this token log in as `request` says? `finish` it where keys must be fetched first."""
         policy = self._choose_issuer(request.issuer)
         if isinstance(policy, Refusal):
             return Verdict.refused(policy)

@@ -124,7 +124,7 @@ def _escape_controls(_logger: object, _method: str, event: MutableMapping[str, A
 
 def _without_controls(value: object) -> object:
     if isinstance(value, str):
-        return _printable(value)
+        return printable(value)
     if isinstance(value, MutableMapping):
         return {key: _without_controls(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -134,11 +134,11 @@ def _without_controls(value: object) -> object:
 
 def _escape_in_traceback(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if isinstance(event.get("exception"), str):
-        event["exception"] = "\n".join(_printable(line) for line in event["exception"].split("\n"))
+        event["exception"] = "\n".join(printable(line) for line in event["exception"].split("\n"))
     return event
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Controls, other line ends and changes of direction escaped: users choose role names, and terminals obey them."""
     if text.isprintable():
         return text
