@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from pgoauthd.config import Callout, Cluster, Config, Grant, Issuer, Log, Notify, Outcomes, State, Web
+from pgoauthd.config import Callout, Cluster, Config, Introspection, Issuer, Log, Notify, Outcomes, RoleRule, State, Web
 from pgoauthd.configrules import RULES
 from pgoauthd.errors import ConfigError, Problem
 from pgoauthd.tokens.metadata import check_url
@@ -31,7 +31,8 @@ _NESTED: dict[tuple[type[msgspec.Struct], str], type[msgspec.Struct]] = {
     (Config, "issuers"): Issuer,
     (Config, "clusters"): Cluster,
     (Config, "notify"): Notify,
-    (Issuer, "grants"): Grant,
+    (Issuer, "introspection"): Introspection,
+    (Issuer, "role_rules"): RoleRule,
 }
 
 _REQUIRED_REMEDY: dict[tuple[type[msgspec.Struct], str], str] = {
@@ -39,7 +40,7 @@ _REQUIRED_REMEDY: dict[tuple[type[msgspec.Struct], str], str] = {
     (Issuer, "audiences"): 'name what the tokens\' aud must hold, for example ["pg-cluster"]',
     (Cluster, "name"): "give the cluster a short name: it becomes a metric label",
     (Cluster, "logs"): 'name the log files, for example ["/var/log/postgresql"]',
-    (Grant, "roles"): "name the roles that the grant allows",
+    (Introspection, "client_id"): "give the id of the client that pgoauthd is at the issuer",
     (Notify, "name"): "give the receiver a short name: it becomes a metric label",
     (Notify, "kind"): "use alertmanager or webhook",
     (Notify, "url"): "give the receiver's URL",
@@ -104,7 +105,7 @@ class _Reader:
         return kind(**values)
 
     def nested(self, kind: type[msgspec.Struct], value: object, where: str) -> object:
-        single = kind in (Callout, Web, State, Log, Outcomes)
+        single = kind in (Callout, Web, State, Log, Outcomes, Introspection)
         if single and isinstance(value, dict):
             return self.table(kind, value, f"{where}.")
         if not single and isinstance(value, list) and all(isinstance(item, dict) for item in value):
@@ -156,10 +157,6 @@ def _check_issuer(issuer: Issuer, path: str, problem: Callable[[str, str, str], 
             problem(f"{path}{key}", wrong, "use https (on loopback http too with allow_loopback_http = true)")
     if issuer.ca_file is not None and not Path(issuer.ca_file).is_file():
         problem(f"{path}ca_file", f"{issuer.ca_file!r} is not a file", "give a PEM file of CA certificates")
-    for i, grant in enumerate(issuer.grants):
-        by_claim = grant.claim is not None and grant.value is not None
-        if (grant.identity is not None) == by_claim or (grant.claim is None) != (grant.value is None):
-            problem(f"{path}grants[{i}]", "must name who is granted", "give identity, or claim and value")
 
 
 _PLURAL: dict[type[msgspec.Struct], str] = {Cluster: "clusters", Issuer: "issuers", Notify: "notify"}

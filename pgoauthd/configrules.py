@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from pgoauthd.config import Callout, Cluster, Grant, Issuer, Log, Notify, Outcomes, State, Web
+from pgoauthd.config import Callout, Cluster, Introspection, Issuer, Log, Notify, Outcomes, State, Web
 from pgoauthd.errors import LogFormatError
 from pgoauthd.logs.prefix import compile_prefix
 from pgoauthd.tokens.issuers import ASYMMETRIC_ALGORITHMS
@@ -40,6 +40,10 @@ def _between(low: float, high: float, unit: str = "seconds") -> Callable[[object
         return f"{value} is out of range", f"choose {low:g} to {high:g} {unit}".rstrip()
 
     return rule
+
+
+def _not_blank(value: object) -> Complaint:
+    return None if str(value).strip() else ("is empty", "give a value")
 
 
 def _not_empty(value: object) -> Complaint:
@@ -143,7 +147,18 @@ RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
         "keys_max_stale_seconds": _between(0, 604_800),
         "unknown_kid_interval_seconds": _between(1, 3_600),
     },
-    Grant: {"roles": _not_empty},
+    Introspection: {
+        "client_id": _not_blank,
+        "client_auth": _one_of("client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"),
+        "client_secret_file": _absolute_path,
+        "private_key_file": _absolute_path,
+        "private_key_algorithm": _one_of(*ASYMMETRIC_ALGORITHMS),
+        "cache_seconds": _between(0, 300),
+        "negative_cache_seconds": _between(0, 300),
+        "timeout_seconds": _between(0.1, 60),
+        "max_concurrent": _between(1, 1_000, ""),
+        "optional": _one_of("iss", "aud", "exp"),
+    },
     Cluster: {
         "name": _name,
         "logs": _not_empty,

@@ -23,11 +23,11 @@ audiences = ["pg-cluster"]
 identity_claims = ["realm.user", "sub"]
 leeway_seconds = 5
 
-[[issuers.grants]]
+[[issuers.role_rules]]
 identity = "zed"
 roles = ["delegated"]
 
-[[issuers.grants]]
+[[issuers.role_rules]]
 claim = "realm_access.roles"
 value = "dba"
 roles = ["admin", "reporting"]
@@ -62,7 +62,7 @@ def test_a_good_configuration_is_read_whole() -> None:
     assert config.callout.allowed_users == ("postgres", 65534)
     assert config.issuers[0].policy.identity_claims == (("realm", "user"), ("sub",))
     assert config.issuers[0].policy.leeway == 5
-    assert config.issuers[0].policy.grants[1].claim == ("realm_access", "roles")
+    assert config.issuers[0].policy.role_rules[1].claim == ("realm_access", "roles")
     assert config.clusters[0].name == "main"
 
 
@@ -97,8 +97,8 @@ def test_the_line_of_the_second_table_of_a_name_is_its_own() -> None:
 def test_the_line_of_a_grant_is_counted_within_its_issuer() -> None:
     text = GOOD.replace('value = "dba"\n', "")
     where, _, _ = only(text)
-    header = [n for n, line in enumerate(text.splitlines(), 1) if line == "[[issuers.grants]]"][1]
-    assert where == f"line {header}, issuers[0].grants[1]"
+    header = [n for n, line in enumerate(text.splitlines(), 1) if line == "[[issuers.role_rules]]"][1]
+    assert where == f"line {header}, issuers[0].role_rules[1]"
 
 
 def test_a_missing_key_is_placed_at_its_table_and_an_unknown_table_at_its_header() -> None:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "pgoauthd"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "__init__"),
-    ("tokens", "logs"),
+    ("tokens", "logs", "mapping"),
     ("correlation",),
     ("config", "configrules", "configreader", "telemetry"),
     ("runtime",),
@@ -21,8 +21,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """From the bottom up; a module may import from lower layers and, but for tokens and logs, from its own."""
 
-APART = {("tokens", "logs"), ("logs", "tokens"), ("telemetry", "config")}
-PURE = ("tokens", "logs", "correlation", "errors")
+APART = {
+    *((one, other) for one in ("tokens", "logs", "mapping") for other in ("tokens", "logs", "mapping") if one != other),
+    ("telemetry", "config"),
+}
+PURE = ("tokens", "logs", "mapping", "correlation", "errors")
 WORLDLY = {
     "aiohttp", "asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "prometheus_client", "select", "signal",
     "socket", "sqlite3", "structlog", "subprocess", "sys",

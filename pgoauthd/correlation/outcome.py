@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from pgoauthd.mapping.prediction import MapPrediction
 from pgoauthd.tokens.reasons import Fault, Reason, Stage
 from pgoauthd.tokens.verdict import KeptClaims
 
@@ -64,6 +65,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence on this attempt: the validator's own where there is one, else the reason's."""
     remedy: str
     claims: KeptClaims | None = None
+    mapping: MapPrediction | None = None
+    """What pg_ident.conf said of this login before the server did, where there is a map."""
     validation_seconds: float | None = None
     """Our own share of the login, from the request on the socket to the reply."""
     server_authentication_seconds: float | None = None

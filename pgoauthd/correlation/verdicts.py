@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from pgoauthd.mapping.prediction import MapPrediction
 from pgoauthd.tokens.verdict import Verdict
 
 
@@ -28,6 +29,8 @@ class SessionVerdict(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str | None = None
     usermap: str | None = None
     delegated: bool = False
+    mapping: MapPrediction | None = None
+    """What pg_ident.conf says about it, where there is a map and the file could be read."""
 
 
 class Verdicts:

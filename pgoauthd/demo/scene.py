@@ -106,7 +106,7 @@ audiences = [{_toml(AUDIENCE)}]
 allow_loopback_http = true
 unknown_kid_interval_seconds = 1
 
-[[issuers.grants]]
+[[issuers.role_rules]]
 identity = "invoices"
 roles = ["billing"]
 

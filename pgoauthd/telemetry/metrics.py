@@ -55,8 +55,12 @@ DURATION_BUCKETS = (
 )
 """Seconds, 0.1 ms to 10 s."""
 
-FETCH_OUTCOMES = ("success", "unreachable", "timeout", "error", "invalid")
-ENDPOINTS = ("metadata", "jwks")
+FETCH_OUTCOMES = ("success", "unreachable", "timeout", "error", "invalid", "client_refused")
+ENDPOINTS = ("metadata", "jwks", "introspection")
+CACHE_RESULTS = ("hit", "negative_hit", "joined", "miss")
+KEY_CHANGES = ("added", "removed")
+RELOAD_OUTCOMES = ("applied", "unchanged", "refused")
+PREDICTION_RESULTS = ("agreed", "disagreed", "unknown")
 LOG_FORMATS = ("stderr", "csvlog", "jsonlog")
 SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
 
@@ -121,6 +125,35 @@ class Metrics:
         self.issuer_fetches = counter(
             "issuer_fetches", "Fetches from an identity provider.", "issuer", "endpoint", "outcome"
         )
+        self.issuer_fetch_duration = histogram(
+            "issuer_fetch_duration_seconds", "Time that a fetch from an identity provider took.", "issuer", "endpoint"
+        )
+        self.issuer_waiting = gauge(
+            "issuer_waiting", "Tokens that wait for an answer of an identity provider.", "issuer"
+        )
+        self.issuer_breaker_open = gauge(
+            "issuer_breaker_open",
+            "1 while an endpoint has failed and is not asked again before a delay is over.",
+            "issuer",
+            "endpoint",
+        )
+        self.introspection_cache = counter(
+            "introspection_cache",
+            "Introspections by where the answer came from: held (hit, negative_hit), a request under way, a new one.",
+            "issuer",
+            "result",
+        )
+        self.verified_cache = counter(
+            "verified_cache",
+            "Tokens whose signature was known to be right (hit) or had to be verified (miss).",
+            "result",
+        )
+        self.jwks_changes = counter(
+            "jwks_changes", "Signing keys that came and went, as a rotation does.", "issuer", "change"
+        )
+        self.jwks_stale = gauge(
+            "jwks_stale", "1 while keys serve past their life because the identity provider cannot be asked.", "issuer"
+        )
         self.jwks_refreshed = gauge(
             "jwks_last_refresh_timestamp_seconds", "When the key set was last fetched successfully.", "issuer"
         )
@@ -143,6 +176,18 @@ class Metrics:
         self.matched = counter("correlation_matched", "Outcomes joined with their verdict.", "cluster")
         self.unmatched = counter("correlation_unmatched", "What could not be joined, by kind.", "cluster", "kind")
         self.sessions_open = gauge("sessions_open", "Login attempts begun and not ended.", "cluster")
+        self.predictions = counter(
+            "usermap_predictions",
+            "Logins with a user name map, by whether the server decided as pg_ident.conf said it would.",
+            "cluster",
+            "result",
+        )
+        self.ident_readable = gauge(
+            "ident_file_readable", "1 while pg_ident.conf could be read and understood.", "cluster"
+        )
+        self.reloads = counter("config_reloads", "Reloads of the configuration by outcome.", "outcome")
+        self.reload_successful = gauge("config_last_reload_successful", "1 where the last reload could be used.")
+        self.reloaded = gauge("config_last_reload_success_timestamp_seconds", "When the configuration in use was read.")
         self.notifications = counter("notifications", "Notifications sent by the daemon itself.", "sink", "outcome")
         self.sink_dropped = counter("sink_dropped", "Outcomes that a sink could not take.", "sink")
         self.build = gauge("build_info", "1; version in the labels.", "version", "python")
@@ -157,21 +202,35 @@ class Metrics:
             self.validation_duration.labels(stage)
         for kind in SHED_KINDS:
             self.callout_shed.labels(kind)
+        for result in ("hit", "miss"):
+            self.verified_cache.labels(result)
+        for outcome in RELOAD_OUTCOMES:
+            self.reloads.labels(outcome)
+        self.reload_successful.set(1)
 
     def declare(self, *, clusters: Iterable[str], issuers: Iterable[str], sinks: Iterable[str]) -> None:
         """Start the series of the configured names at 0."""
         for cluster in clusters:
             self._declare_cluster(cluster)
         for issuer in issuers:
-            for endpoint in ENDPOINTS:
-                for outcome in FETCH_OUTCOMES:
-                    self.issuer_fetches.labels(issuer, endpoint, outcome)
-            self.unknown_kid_limited.labels(issuer)
-            self.jwks_keys.labels(issuer)
+            self._declare_issuer(issuer)
         for sink in sinks:
             self.sink_dropped.labels(sink)
             for outcome in ("sent", "failed"):
                 self.notifications.labels(sink, outcome)
+
+    def _declare_issuer(self, issuer: str) -> None:
+        for endpoint in ENDPOINTS:
+            for outcome in FETCH_OUTCOMES:
+                self.issuer_fetches.labels(issuer, endpoint, outcome)
+            self.issuer_fetch_duration.labels(issuer, endpoint)
+            self.issuer_breaker_open.labels(issuer, endpoint)
+        for result in CACHE_RESULTS:
+            self.introspection_cache.labels(issuer, result)
+        for change in KEY_CHANGES:
+            self.jwks_changes.labels(issuer, change)
+        for metric in (self.unknown_kid_limited, self.jwks_keys, self.jwks_stale, self.issuer_waiting):
+            metric.labels(issuer)
 
     def _declare_cluster(self, cluster: str) -> None:
         for reason in Reason:
@@ -180,6 +239,8 @@ class Metrics:
             self.unmatched.labels(cluster, kind)
         for log_format in LOG_FORMATS:
             self.log_parse_failures.labels(cluster, log_format)
+        for prediction in PREDICTION_RESULTS:
+            self.predictions.labels(cluster, prediction)
         for metric in (
             self.matched,
             self.sessions_open,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pgoauthd.tokens.issuers import IssuerPolicy, RoleGrant
+from pgoauthd.tokens.issuers import IssuerPolicy, RoleRule
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
 from pgoauthd.tokens.wording import kind, quoted
@@ -24,13 +24,14 @@ _INVISIBLE = frozenset(
 _ABSENT = object()
 
 
-def find_identity(claims: Mapping[str, Any], paths: Sequence[tuple[str, ...]]) -> str | Refusal:
+def find_identity(claims: Mapping[str, Any], policy: IssuerPolicy) -> str | Refusal:
     """The identity from the first of the claims that is there.
 
     Refused with identity_missing (none is there) or identity_invalid: not a string of 1 to 256 bytes, or with
     characters that do not show or change how text around them shows (controls, bidirectional controls, zero width,
     other spaces than U+0020), or with a space at either end. PostgreSQL logs identities as they are.
     """
+    paths = [part for source in policy.identities for part in source.parts if isinstance(part, tuple)]
     for path in paths:
         value = _at(claims, path)
         if value is not _ABSENT:
@@ -46,12 +47,12 @@ def check_delegation(claims: Mapping[str, Any], identity: str, role: str, policy
     that is not granted is refused with delegation_refused.
     """
     if REPLACED not in role and (
-        identity == role or any(_grants(grant, claims, identity, role) for grant in policy.grants)
+        identity == role or any(_grants(rule, claims, identity, role) for rule in policy.role_rules)
     ):
         return None
     return Refusal(
         Reason.DELEGATION_REFUSED,
-        f"no grant of issuer {quoted(policy.name)} lets the identity {quoted(identity)} be the role {quoted(role)}",
+        f"no rule of issuer {quoted(policy.name)} lets the identity {quoted(identity)} be the role {quoted(role)}",
     )
 
 
@@ -84,7 +85,7 @@ def _invalid(claim: str, what: str) -> Refusal:
     )
 
 
-def _grants(grant: RoleGrant, claims: Mapping[str, Any], identity: str, role: str) -> bool:
+def _grants(grant: RoleRule, claims: Mapping[str, Any], identity: str, role: str) -> bool:
     """Whether the grant names the role and everything that it says of the bearer is so; it must say something."""
     conditions = []
     if grant.identity is not None:

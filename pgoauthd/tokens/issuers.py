@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
+from pgoauthd.tokens.linearregex import LinearRegex
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
 
@@ -22,14 +25,68 @@ ASYMMETRIC_ALGORITHMS = (
 """All that may be configured (RFC 8725 section 3.1); symmetric algorithms and `none` are out by design."""
 
 
-class RoleGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """One rule for delegated mapping: bearers with `identity`, or with `value` in `claim`, may be one of `roles`."""
+ClaimPath = tuple[str, ...]
+"""The names on the way to a claim from the top, e.g. ("realm_access", "roles")."""
 
-    roles: tuple[str, ...]
+
+class Mode(StrEnum):
+    """How a token's claims come to be believed; values of `mode` in the configuration."""
+
+    JWT = "jwt"
+    """A JWT by its signature; an opaque token by introspection, where that is configured."""
+    INTROSPECT = "introspect"
+    """Every token by introspection (RFC 7662): the issuer is asked about each, so a revocation is noticed."""
+    JWT_THEN_INTROSPECT = "jwt_then_introspect"
+    """A JWT by its signature and then by introspection, which may say more and must not contradict; others as above."""
+
+
+class ScopeRule(StrEnum):
+    """How many of the scopes of a pg_hba.conf line a token needs."""
+
+    ALL = "all"
+    """PostgreSQL's meaning."""
+    ANY = "any"
+
+
+class ScopeMatching(StrEnum):
+    """When a granted scope stands for a required one."""
+
+    EXACT = "exact"
+    """RFC 6749 section 3.3."""
+    WILDCARD = "wildcard"
+    """`db:*` stands for `db:read`: a `*` as a whole part between `:`, `.` and `/` is any such part."""
+    HIERARCHICAL = "hierarchical"
+    """`db` stands for `db:read`, `db.read` and `db/read`, too."""
+
+
+class RequiredClaim(msgspec.Struct, frozen=True):
+    """A claim that must be one of `values`: a string, a boolean as JSON writes it, or a list that holds one."""
+
+    path: ClaimPath
+    values: tuple[str, ...]
+
+
+class IdentitySource(msgspec.Struct, frozen=True):
+    """One way to an identity: a claim, or a template of text and claims. `text` is how the configuration has it."""
+
+    text: str
+    parts: tuple[str | ClaimPath, ...]
+    """Text as it is, and claims to be put in."""
+
+
+class RoleRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule of delegated mapping: bearers for whom all that it says is so may, or may not, be one of its roles."""
+
+    allow: bool = True
+    roles: tuple[str, ...] = ()
+    """Names; \\1 to \\9 stand for what the groups of the regular expression matched, \\0 for all that it matched."""
+    roles_regex: LinearRegex | None = None
     identity: str | None = None
-    claim: tuple[str, ...] | None = None
-    """Path of a claim: a string or a list of strings, e.g. ("realm_access", "roles")."""
+    identity_regex: LinearRegex | None = None
+    claim: ClaimPath | None = None
+    """A string or a list of strings, of which one is `value` or matches `value_regex`."""
     value: str | None = None
+    value_regex: LinearRegex | None = None
 
 
 class IssuerPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,20 +95,51 @@ class IssuerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Short name from the configuration: the `issuer` label of metrics."""
     issuer: str
-    """Exactly as in the tokens' `iss` and in the metadata's `issuer` (RFC 8414 section 3.3)."""
+    """Exactly as in the metadata's `issuer` (RFC 8414 section 3.3) and, unless `token_issuers` says so, in `iss`."""
+    token_issuers: tuple[str, ...] = ()
+    """What `iss` may be besides `issuer`: some providers' tokens do not name the issuer of their metadata."""
+    mode: Mode = Mode.JWT
     audiences: tuple[str, ...]
-    """At least one; a token needs one of them in `aud`."""
+    """At least one; a token needs one of them in its audience claim."""
+    audience_claims: tuple[ClaimPath, ...] = (("aud",),)
+    """The first that is there is judged."""
+    required_claims: tuple[RequiredClaim, ...] = ()
+    accept_id_tokens: bool = False
+    """An ID token is taken as the credential: for providers whose access tokens nobody else can read."""
+    accept_sender_constrained: bool = False
+    """`cnf` is not refused, although nobody proves possession of the key."""
     algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "EdDSA")
     token_types: tuple[str, ...] = ("at+jwt", "JWT", "")
     """Allowed `typ` headers, compared without case and without `application/`; "" is a token without one."""
     required_scopes: tuple[str, ...] = ()
-    scope_claims: tuple[str, ...] = ("scope", "scp")
-    identity_claims: tuple[tuple[str, ...], ...] = (("sub",),)
-    """Paths of claims, the first that is there wins."""
+    """All of them, besides those of the pg_hba.conf line."""
+    any_scopes: tuple[str, ...] = ()
+    """At least one of them, where there are any."""
+    hba_scopes: ScopeRule = ScopeRule.ALL
+    scope_claims: tuple[ClaimPath, ...] = (("scope",), ("scp",))
+    """All of them together."""
+    scope_matching: ScopeMatching = ScopeMatching.EXACT
+    scope_prefixes: tuple[str, ...] = ()
+    """Left out at the beginning of a required scope: clients ask for `api://db/read`, tokens say `read`."""
+    implied_scopes: tuple[str, ...] = ()
+    """Granted with every token, because the issuer never lists them in one."""
+    identities: tuple[IdentitySource, ...] = (IdentitySource("sub", (("sub",),)),)
+    """The first that can be made wins."""
+    identity_lowercase: bool = False
+    """A to Z of an identity become a to z; nothing else changes."""
+    identity_strip_domains: tuple[str, ...] = ()
+    """`@example.org` at the end or `EXAMPLE\\` at the beginning of an identity is left out for these domains alone."""
+    role_rules: tuple[RoleRule, ...] = ()
+    """In order, the first that fits decides; without any, the identity may be the role of its own name."""
     leeway: float = 30.0
     max_lifetime: float = 86_400.0
     """Longest `exp - iat` (or `exp - now` where there is no iat)."""
-    grants: tuple[RoleGrant, ...] = ()
+    pinned_key_issuers: bool = False
+    """A key whose JWK names an `issuer`, as Entra's do, signs for that one alone; its {tenantid} is the token's tid."""
+    introspection_client: str | None = None
+    """Our client_id at the introspection endpoint, where there is one: the audience of signed answers (RFC 9701)."""
+    introspection_optional: tuple[str, ...] = ()
+    """Of iss, aud and exp: what an introspection answer may lack (RFC 7662 section 2.2 has them all optional)."""
 
 
 def choose_issuer(hba_issuer: str, policies: tuple[IssuerPolicy, ...]) -> IssuerPolicy | Refusal:

@@ -64,11 +64,11 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
 
 def read_statement(claims: Mapping[str, Any], policy: IssuerPolicy) -> Statement:
     """Read claims that are known to be the issuer's; raises nothing of its own, but is no boundary."""
-    scopes = granted_scopes(claims, policy.scope_claims)
+    scopes = granted_scopes(claims, policy)
     return Statement(
         claims,
         scopes,
-        find_identity(claims, policy.identity_claims),
+        find_identity(claims, policy),
         kept_claims(claims, () if isinstance(scopes, Refusal) else scopes),
     )
 
@@ -84,7 +84,7 @@ def weigh(statement: Statement, request: LoginRequest, policy: IssuerPolicy, now
         return Verdict.refused(refusal, claims=kept)
     if isinstance(scopes, Refusal):
         return Verdict.refused(scopes, claims=kept)
-    refusal = check_scopes(scopes, (*policy.required_scopes, *request.required_scopes))
+    refusal = check_scopes(scopes, request.required_scopes, policy)
     if isinstance(identity, Refusal):
         return Verdict.refused(refusal or identity, claims=kept)
     if refusal is None and request.delegated:

@@ -220,7 +220,7 @@ class Reason(StrEnum):
     TOKEN_OPAQUE = (
         "token_opaque", Stage.TOKEN_FORMAT, Fault.CONFIGURATION,
         "The token is not a JWT.",
-        "Have the identity provider issue JWT access tokens for this audience.",
+        "Have the identity provider issue JWT access tokens for this audience, or configure [issuers.introspection].",
     )
     TOKEN_ENCRYPTED = (
         "token_encrypted", Stage.TOKEN_FORMAT, Fault.CONFIGURATION,
@@ -273,7 +273,7 @@ class Reason(StrEnum):
     # identity provider
     IDP_UNREACHABLE = (
         "idp_unreachable", Stage.IDP, Fault.IDENTITY_PROVIDER,
-        "The identity provider could not be reached, so the token's keys are not known.",
+        "The identity provider could not be reached, so the token cannot be judged.",
         "Check DNS, network, TLS certificates and the state of the identity provider.",
     )
     IDP_TIMEOUT = (
@@ -295,6 +295,21 @@ class Reason(StrEnum):
         "idp_keys_invalid", Stage.IDP, Fault.IDENTITY_PROVIDER,
         "The identity provider's key set cannot be used.",
         "Check what the jwks_uri returns: a JSON key set with at least one asymmetric signing key.",
+    )
+    IDP_CLIENT_REFUSED = (
+        "idp_client_refused", Stage.IDP, Fault.CONFIGURATION,
+        "The identity provider refused pgoauthd's own client at its introspection endpoint.",
+        "Check client_id, client_auth and the secret or key in [issuers.introspection]; the token may be good.",
+    )
+    IDP_QUEUE_FULL = (
+        "idp_queue_full", Stage.IDP, Fault.IDENTITY_PROVIDER,
+        "Too many tokens were waiting for this identity provider already, so this one was refused at once.",
+        "Check the identity provider's latency; logins with other providers and known tokens go on.",
+    )
+    INTROSPECTION_INVALID = (
+        "introspection_invalid", Stage.IDP, Fault.IDENTITY_PROVIDER,
+        "The identity provider's answer about the token cannot be used.",
+        "Check what the introspection endpoint answers: a JSON object with active, as in RFC 7662 section 2.2.",
     )
 
     # signature
@@ -375,6 +390,21 @@ class Reason(StrEnum):
         "The token is not an access token: its payload says that it is an ID, refresh or logout token.",
         "Make the client send the access token.",
     )
+    TOKEN_INACTIVE = (
+        "token_inactive", Stage.CLAIMS, Fault.CLIENT,
+        "The identity provider says that the token is not active: expired, revoked, or not for pgoauthd to know.",
+        "Get a new token; if new ones are refused too, see that the introspecting client is in the tokens' audience.",
+    )
+    INTROSPECTION_MISMATCH = (
+        "introspection_mismatch", Stage.CLAIMS, Fault.IDENTITY_PROVIDER,
+        "The identity provider's answer about the token contradicts what the token itself says.",
+        "Check that the introspection endpoint is that of the token's issuer.",
+    )
+    CLAIM_MISMATCH = (
+        "claim_mismatch", Stage.CLAIMS, Fault.CLIENT,
+        "A claim that the issuer's configuration requires is missing or has another value.",
+        "Get a token of the required kind and tenant, or correct required_claims.",
+    )
     SENDER_CONSTRAINED = (
         "sender_constrained", Stage.CLAIMS, Fault.CONFIGURATION,
         "The token is bound to a key of its sender (cnf), which a database login cannot prove.",
@@ -397,6 +427,11 @@ class Reason(StrEnum):
         "The identity claim is not a string of 1 to 256 bytes without control characters.",
         "Choose another identity claim, or correct the account at the identity provider.",
     )
+    IDENTITY_UNVERIFIED = (
+        "identity_unverified", Stage.IDENTITY, Fault.IDENTITY_PROVIDER,
+        "The identity is an e-mail address that the identity provider has not verified.",
+        "Have the account's address verified, or choose another identity claim.",
+    )
 
     # usermap
     IDENTITY_MISMATCH = (
@@ -411,8 +446,13 @@ class Reason(StrEnum):
     )
     DELEGATION_REFUSED = (
         "delegation_refused", Stage.USERMAP, Fault.CONFIGURATION,
-        "pg_hba.conf delegates the mapping (delegate_ident_mapping=1), and no grant of pgoauthd allows this role.",
-        "Add an [[issuers.grants]] table for the identity and the role to pgoauthd's configuration.",
+        "pg_hba.conf delegates the mapping (delegate_ident_mapping=1), and no rule of pgoauthd allows this role.",
+        "Add an [[issuers.role_rules]] table for the identity and the role to pgoauthd's configuration.",
+    )
+    ROLE_DENIED = (
+        "role_denied", Stage.USERMAP, Fault.CONFIGURATION,
+        "pg_hba.conf delegates the mapping (delegate_ident_mapping=1), and a deny rule of pgoauthd forbids this role.",
+        'Log in as another role, or change the [[issuers.role_rules]] table with action = "deny".',
     )
 
     # role, database

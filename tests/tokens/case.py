@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pgoauthd.tokens.issuers import IssuerPolicy, RoleGrant
+from pgoauthd.tokens.issuers import IdentitySource, IssuerPolicy, RoleRule
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import LoginRequest
 from tests.fix_tokens import AUDIENCE, DROP, ISSUER, SigningKey, mint, signing_key
@@ -19,10 +19,10 @@ POLICY: Final = IssuerPolicy(
     audiences=(AUDIENCE, "pg-reporting"),
     algorithms=("RS256", "RS384", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"),
     required_scopes=("postgres",),
-    identity_claims=(("database", "user"), ("sub",)),
-    grants=(
-        RoleGrant(roles=("app_owner", "app_reader"), identity="alice"),
-        RoleGrant(roles=("reporting",), claim=("realm_access", "roles"), value="db-reporting"),
+    identities=(IdentitySource("database.user", (("database", "user"),)), IdentitySource("sub", (("sub",),))),
+    role_rules=(
+        RoleRule(roles=("app_owner", "app_reader"), identity="alice"),
+        RoleRule(roles=("reporting",), claim=("realm_access", "roles"), value="db-reporting"),
     ),
 )
 
@@ -36,7 +36,7 @@ audiences = ["{AUDIENCE}", "pg-reporting"]
 algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"]
 required_scopes = ["postgres"]
 identity_claims = ["database.user", "sub"]
-grants = [
+role_rules = [
   {{ roles = ["app_owner", "app_reader"], identity = "alice" }},
   {{ roles = ["reporting"], claim = "realm_access.roles", value = "db-reporting" }},
 ]

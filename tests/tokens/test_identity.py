@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pgoauthd.tokens.identity import check_delegation, find_identity
-from pgoauthd.tokens.issuers import RoleGrant
+from pgoauthd.tokens.issuers import RoleRule
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
 from tests.tokens.case import POLICY
@@ -70,7 +70,7 @@ def test_an_invalid_identity_is_described_but_not_shown(value: object, what: str
     )
 
 
-def _allowed(grant: RoleGrant, role: str = "owner", **claims: object) -> bool:
+def _allowed(grant: RoleRule, role: str = "owner", **claims: object) -> bool:
     policy = msgspec.structs.replace(POLICY, grants=(grant,))
     return check_delegation(claims, "alice", role, policy) is None
 
@@ -82,7 +82,7 @@ def test_without_grants_only_the_own_role_is_allowed() -> None:
 
 
 def test_a_grant_of_the_identity_allows_its_roles_and_no_other() -> None:
-    grant = RoleGrant(roles=("owner", "reader"), identity="alice")
+    grant = RoleRule(roles=("owner", "reader"), identity="alice")
     assert [_allowed(grant, role) for role in ("owner", "reader", "postgres")] == [True, True, False]
 
 
@@ -100,11 +100,11 @@ def test_a_grant_of_the_identity_allows_its_roles_and_no_other() -> None:
     ],
 )
 def test_a_grant_of_a_claim_allows_who_has_its_value(value: object, allowed: bool) -> None:
-    assert _allowed(RoleGrant(roles=("owner",), claim=("groups",), value="dba"), groups=value) is allowed
+    assert _allowed(RoleRule(roles=("owner",), claim=("groups",), value="dba"), groups=value) is allowed
 
 
 def test_a_grant_of_a_claim_reaches_into_nested_claims() -> None:
-    grant = RoleGrant(roles=("owner",), claim=("realm_access", "roles"), value="dba")
+    grant = RoleRule(roles=("owner",), claim=("realm_access", "roles"), value="dba")
     assert _allowed(grant, realm_access={"roles": ["dba"]})
     assert not _allowed(grant, roles=["dba"])
 
@@ -112,15 +112,15 @@ def test_a_grant_of_a_claim_reaches_into_nested_claims() -> None:
 @pytest.mark.parametrize(
     "grant",
     [
-        RoleGrant(roles=("owner",)),
-        RoleGrant(roles=(), identity="alice"),
-        RoleGrant(roles=("owner",), value="dba"),
-        RoleGrant(roles=("owner",), claim=("groups",)),
-        RoleGrant(roles=("owner",), identity="bob", claim=("groups",), value="dba"),
-        RoleGrant(roles=("owner",), identity="alice", claim=("groups",), value="other"),
+        RoleRule(roles=("owner",)),
+        RoleRule(roles=(), identity="alice"),
+        RoleRule(roles=("owner",), value="dba"),
+        RoleRule(roles=("owner",), claim=("groups",)),
+        RoleRule(roles=("owner",), identity="bob", claim=("groups",), value="dba"),
+        RoleRule(roles=("owner",), identity="alice", claim=("groups",), value="other"),
     ],
 )
-def test_a_grant_that_says_nothing_or_is_half_met_allows_nothing(grant: RoleGrant) -> None:
+def test_a_grant_that_says_nothing_or_is_half_met_allows_nothing(grant: RoleRule) -> None:
     assert not _allowed(grant, groups=["dba", None])
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from pgoauthd.tokens.identity import check_delegation, find_identity
-from pgoauthd.tokens.issuers import RoleGrant
+from pgoauthd.tokens.issuers import RoleRule
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
 from tests.tokens.case import POLICY
@@ -24,7 +24,7 @@ def test_an_identity_in_any_script_is_taken(name: str) -> None:
 
 def test_a_role_whose_bytes_were_replaced_is_never_delegated() -> None:
     role = "r\ufffdle"
-    policy = msgspec.structs.replace(POLICY, grants=(RoleGrant(roles=(role,), identity="alice"),))
+    policy = msgspec.structs.replace(POLICY, role_rules=(RoleRule(roles=(role,), identity="alice"),))
     for identity in (role, "alice"):
         refused = check_delegation({}, identity, role, policy)
         assert refused is not None
