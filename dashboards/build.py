@@ -68,6 +68,7 @@ def quantile(q: float, metric: str, by: str = "") -> str:
 
 
 REFUSED = 'result="refused"'
+HIT = 'result="hit"'
 DECIDED = 'result=~"success|refused"'
 
 ROWS: dict[str, tuple[Panel, ...]] = {
@@ -214,7 +215,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Failed fetches",
-            "Fetches of metadata and keys that failed, a second.",
+            "Fetches of metadata and keys and introspections that failed, a second.",
             "ops",
             (
                 Query(
@@ -234,6 +235,62 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Tokens whose key id is unknown and for which no refetch was allowed, a second.",
             "ops",
             (Query(rate("pgoauthd_jwks_unknown_kid_limited_total", "issuer"), "{{issuer}}"),),
+        ),
+        Panel(
+            "Duration of fetches",
+            "Of metadata, keys and introspections: 99 of 100 are at least as quick. Logins wait for introspections.",
+            "s",
+            (
+                Query(
+                    quantile(0.99, "pgoauthd_issuer_fetch_duration_seconds", "issuer, endpoint"),
+                    "{{issuer}} {{endpoint}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Introspections by where the answer came from",
+            "A second: held from a moment ago (hit, negative_hit), joined to one under way, or a new request (miss).",
+            "ops",
+            (Query(rate("pgoauthd_introspection_cache_total", "issuer, result"), "{{issuer}} {{result}}"),),
+            stacked=True,
+        ),
+        Panel(
+            "Not asked after failures",
+            "1 while an endpoint has failed and is left alone for a while: what needs it is refused at once.",
+            "short",
+            (
+                Query(
+                    f"max by (issuer, endpoint) ({series('pgoauthd_issuer_breaker_open')})", "{{issuer}} {{endpoint}}"
+                ),
+                Query(f"max by (issuer) ({series('pgoauthd_jwks_stale')})", "{{issuer}} keys too old"),
+            ),
+        ),
+        Panel(
+            "Tokens that wait for an issuer",
+            "Logins that are held up until an identity provider answers.",
+            "short",
+            (Query(f"sum by (issuer) ({series('pgoauthd_issuer_waiting')})", "{{issuer}}"),),
+        ),
+        Panel(
+            "Key changes",
+            "Signing keys that came and went in the time shown, as a rotation does.",
+            "short",
+            (Query(total("pgoauthd_jwks_changes_total", "issuer, change"), "{{issuer}} {{change}}"),),
+            kind="stat",
+            height=4,
+        ),
+        Panel(
+            "Signatures known to be right",
+            "Of the tokens judged by signature: those whose signature was verified a moment before.",
+            "percentunit",
+            (
+                Query(
+                    f"{rate('pgoauthd_verified_cache_total', 'instance', HIT)} / "
+                    f"({rate('pgoauthd_verified_cache_total', 'instance')} > 0)",
+                    "{{instance}}",
+                ),
+            ),
+            height=4,
         ),
     ),
     "Logs": (
@@ -294,6 +351,18 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             (Query(f"sum by (cluster) ({series('pgoauthd_sessions_open')})", "{{cluster}}"),),
             width=8,
         ),
+        Panel(
+            "User name maps as predicted",
+            "Logins with map=, a second, by whether the server decided as pg_ident.conf on disk says.",
+            "ops",
+            (Query(rate("pgoauthd_usermap_predictions_total", "cluster, result"), "{{cluster}} {{result}}"),),
+        ),
+        Panel(
+            "pg_ident.conf",
+            "1 where the file that ident_file names can be read and has no error.",
+            "short",
+            (Query(f"min by (cluster) ({series('pgoauthd_ident_file_readable')})", "{{cluster}}"),),
+        ),
     ),
     "Daemon": (
         Panel(
@@ -309,6 +378,29 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "ops",
             (Query(rate("pgoauthd_sink_dropped_total", "sink"), "{{sink}}"),),
             width=8,
+        ),
+        Panel(
+            "Configuration",
+            "How long ago the configuration in use was read.",
+            "s",
+            (
+                Query(
+                    f"time() - max by (instance) ({series('pgoauthd_config_last_reload_success_timestamp_seconds')})",
+                    "{{instance}}",
+                ),
+            ),
+            kind="stat",
+            width=12,
+            height=4,
+        ),
+        Panel(
+            "Reloads",
+            "In the time shown, by outcome; a refused one leaves the configuration as it was.",
+            "short",
+            (Query(total("pgoauthd_config_reloads_total", "outcome"), "{{outcome}}"),),
+            kind="stat",
+            width=12,
+            height=4,
         ),
         Panel(
             "Versions",

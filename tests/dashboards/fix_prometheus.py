@@ -72,6 +72,11 @@ class Exposition:
         for gauge in (self.metrics.log_lag, self.metrics.sessions_open):
             gauge.labels("main").set(5)
         self.metrics.jwks_keys.labels("corp").set(2)
+        self.metrics.issuer_waiting.labels("corp").set(3)
+        self.metrics.ident_readable.labels("main").set(1)
+        self.metrics.reloaded.set(time.time() - 60)
+        for endpoint in metrics.ENDPOINTS:
+            self.metrics.issuer_fetch_duration.labels("corp", endpoint).observe(0.02)
 
     def _counters(self) -> Iterator[prometheus_client.Counter]:
         made = self.metrics
@@ -94,6 +99,11 @@ class Exposition:
             for ending in metrics.FETCH_OUTCOMES
         )
         yield made.unknown_kid_limited.labels("corp")
+        yield from (made.introspection_cache.labels("corp", result) for result in metrics.CACHE_RESULTS)
+        yield from (made.verified_cache.labels(result) for result in ("hit", "miss"))
+        yield from (made.jwks_changes.labels("corp", change) for change in metrics.KEY_CHANGES)
+        yield from (made.predictions.labels("main", result) for result in metrics.PREDICTION_RESULTS)
+        yield from (made.reloads.labels(ending) for ending in metrics.RELOAD_OUTCOMES)
         yield from (made.notifications.labels("ops", ending) for ending in ("sent", "failed"))
         yield made.sink_dropped.labels("ops")
 

@@ -26,12 +26,13 @@ DASHBOARD = ROOT / "dashboards/pgoauthd-overview.json"
 
 SCRAPE_LABELS = frozenset({"job", "instance"})
 CLOSED_SETS: dict[str, frozenset[str]] = {
-    "result": frozenset(Result),
+    "result": frozenset(Result) | {"hit", "miss", *metrics.CACHE_RESULTS, *metrics.PREDICTION_RESULTS},
     "stage": frozenset(Stage),
     "reason": frozenset(Reason),
     "method": frozenset(metrics.METHODS),
     "kind": frozenset(Unmatched) | frozenset(metrics.SHED_KINDS),
-    "outcome": frozenset(metrics.FETCH_OUTCOMES) | {"sent", "failed"},
+    "outcome": frozenset(metrics.FETCH_OUTCOMES) | {"sent", "failed", *metrics.RELOAD_OUTCOMES},
+    "change": frozenset(metrics.KEY_CHANGES),
     "endpoint": frozenset(metrics.ENDPOINTS),
     "format": frozenset(metrics.LOG_FORMATS),
 }

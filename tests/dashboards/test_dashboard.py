@@ -196,10 +196,13 @@ def test_alerts_on_what_happened_have_something_to_say(prometheus: Prometheus) -
     silent = {
         "PgoauthdDown",
         "PgoauthdIssuerFetchesFailing",  # one succeeded as well
+        "PgoauthdIdentFileUnreadable",
+        "PgoauthdIntrospectionFailing",
         "PgoauthdKeySetStale",
         "PgoauthdLogLag",
         "PgoauthdNoSuccess",
         "PgoauthdNotificationsFailing",
+        "PgoauthdReloadRefused",
     }
     direct = {name: rule for name, rule in alerts().items() if name != "PgoauthdRefusalRatio"}  # asks a recording
     speaking = {name for name, rule in direct.items() if prometheus.query(rule["expr"])}
