@@ -91,6 +91,11 @@ class DemoCluster:
         return self.directory / "etc" / "pg_hba.conf"
 
     @property
+    def ident_path(self) -> Path:
+        """Text of `settings.ident`."""
+        return self.directory / "etc" / "pg_ident.conf"
+
+    @property
     def validator_socket(self) -> Path:
         """Where the shim looks for the daemon; the directory's set-group-ID bit gives the socket the server's group."""
         return self.directory / "run" / "pgoauthd.sock"

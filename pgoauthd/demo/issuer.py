@@ -1,12 +1,14 @@
 """A small identity provider on loopback: metadata, keys, tokens for whoever asks; good for demos and tests alone.
 
-It trusts everybody who can reach 127.0.0.1 and never keeps a token. Its bad tokens show what a validator has to refuse.
+It trusts everybody who can reach 127.0.0.1 and never keeps a token, of opaque ones only a hash. Its bad tokens show what
+a validator has to refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import hmac
 import json
 import secrets
@@ -18,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 import jwt
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
 from aiohttp.typedefs import Handler
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -26,6 +28,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 AUDIENCE = "postgresql"
 DEFAULT_SCOPE = "openid postgres"
 DEFAULT_LIFETIME_SECONDS = 300.0
+INTROSPECTION_CLIENT = "pgoauthd"
+"""The one client that may ask about tokens, with the secret of the provider's `client_secret`."""
 
 
 class Outage(StrEnum):
@@ -84,6 +88,9 @@ class DemoIssuer:
         self._runner: web.AppRunner | None = None
         self.keys: tuple[SigningKey, ...] = (SigningKey.generate("RS256"), SigningKey.generate("ES256"))
         """Those of the key set; the first signs."""
+        self.client_secret = secrets.token_urlsafe(24)
+        self._opaque: dict[bytes, Mapping[str, object]] = {}
+        """What each opaque token stands for, by its hash."""
 
     @property
     def issuer(self) -> str:
@@ -104,6 +111,7 @@ class DemoIssuer:
                 web.get(f"/.well-known/oauth-authorization-server/realms/{self._realm}", self._metadata),
                 web.get(f"/realms/{self._realm}/jwks", self._jwks),
                 web.post(f"/realms/{self._realm}/token", self._token),
+                web.post(f"/realms/{self._realm}/introspect", self._introspect),
             ]
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -164,6 +172,25 @@ class DemoIssuer:
         headers = {"typ": "at+jwt", "kid": key.kid} | dict(header or {})
         return jwt.encode(payload, key.private, algorithm=key.algorithm, headers=headers)
 
+    def mint_opaque(
+        self,
+        subject: str,
+        *,
+        scope: str | None = DEFAULT_SCOPE,
+        audience: str | None = AUDIENCE,
+        lifetime: float = DEFAULT_LIFETIME_SECONDS,
+        **claims: object,
+    ) -> str:
+        """A token that says nothing to anybody but its issuer: its claims come out at the introspection endpoint."""
+        token = secrets.token_urlsafe(32)
+        self._opaque[_hash(token)] = self._claims(subject, scope, audience, lifetime, 0.0) | claims
+        return token
+
+    def revoke(self, token: str) -> str:
+        """Forget an opaque token; the token."""
+        self._opaque.pop(_hash(token), None)
+        return token
+
     def mint_unsigned(self, subject: str) -> str:
         """A token that says `alg: none` (RFC 7519 section 6), with an empty signature."""
         payload = self._claims(subject, DEFAULT_SCOPE, AUDIENCE, DEFAULT_LIFETIME_SECONDS, 0.0)
@@ -217,6 +244,8 @@ class DemoIssuer:
                 "issuer": self.issuer,
                 "jwks_uri": f"{self.issuer}/jwks",
                 "token_endpoint": self.token_endpoint,
+                "introspection_endpoint": f"{self.issuer}/introspect",
+                "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
                 "grant_types_supported": ["client_credentials"],
                 "response_types_supported": ["none"],
                 "subject_types_supported": ["public"],
@@ -244,12 +273,26 @@ class DemoIssuer:
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime), "scope": scope}
         return web.json_response(answer, headers={"Cache-Control": "no-store"})
 
+    async def _introspect(self, request: web.Request) -> web.Response:
+        """RFC 7662 section 2."""
+        if request.headers.get("Authorization") != encode_basic_auth(INTROSPECTION_CLIENT, self.client_secret):
+            return web.json_response({"error": "invalid_client"}, status=401, headers={"WWW-Authenticate": "Basic"})
+        claims = self._opaque.get(_hash(str((await request.post()).get("token", ""))), {})
+        exp = claims.get("exp")
+        if not isinstance(exp, int) or exp <= self.clock():
+            return web.json_response({"active": False})
+        return web.json_response({"active": True, "token_type": "Bearer", **claims})
+
 
 def alter_payload(token: str, **claims: object) -> str:
     """The token with other claims under its old signature."""
     header, payload, signature = token.split(".")
     old = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return f"{header}.{_encode(old | claims)}.{signature}"
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _encode(value: Mapping[str, object]) -> str:

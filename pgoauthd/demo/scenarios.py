@@ -32,6 +32,7 @@ def scripted_day() -> tuple[Attempt, ...]:
         *_forged_tokens(),
         *_wrong_claims(),
         *_wrong_identities(),
+        *_introspected(),
         *_roles_and_databases(),
         *_outages(),
     )
@@ -63,9 +64,23 @@ def _successes() -> tuple[Attempt, ...]:
         _success(
             "delegated",
             "invoices",
-            "a grant of pgoauthd gives the role",
+            "a rule of pgoauthd gives the role",
             lambda i: i.main.mint("invoices"),
             role="billing",
+        ),
+        _success(
+            "delegated-by-group",
+            "dana",
+            "a group gives the role of its name",
+            lambda i: i.main.mint("dana", groups=["staff", "db-billing"]),
+            role="billing",
+        ),
+        _success(
+            "introspected",
+            "courier",
+            "an opaque token, and its issuer vouches for it",
+            lambda i: i.opaque.mint_opaque("courier"),
+            role="courier",
         ),
         _success(
             "local-socket", "alice", "over the server's Unix socket", lambda i: i.main.mint("alice"), over_unix=True
@@ -315,10 +330,38 @@ def _wrong_identities() -> tuple[Attempt, ...]:
         _refusal(
             "delegation-refused",
             Reason.DELEGATION_REFUSED,
-            "no grant for bob",
+            "no rule for bob",
             lambda i: i.main.mint("bob"),
             role="billing",
             identity="bob",
+        ),
+        _refusal(
+            "denied-by-group",
+            Reason.ROLE_DENIED,
+            "a deny rule goes before the group",
+            lambda i: i.main.mint("erin", groups=["db-billing", "temporary"]),
+            role="billing",
+            identity="erin",
+        ),
+    )
+
+
+def _introspected() -> tuple[Attempt, ...]:
+    """Attempts with tokens that only their issuer can read."""
+    return (
+        _refusal(
+            "revoked",
+            Reason.TOKEN_INACTIVE,
+            "revoked at its issuer",
+            lambda i: i.opaque.revoke(i.opaque.mint_opaque("courier")),
+            role="courier",
+        ),
+        _refusal(
+            "opaque-for-others",
+            Reason.AUDIENCE_MISMATCH,
+            "active, but meant for a web shop",
+            lambda i: i.opaque.mint_opaque("courier", audience="shop"),
+            role="courier",
         ),
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgoauthd.demo.cluster import DemoCluster
-from pgoauthd.demo.issuer import AUDIENCE, DEFAULT_SCOPE, DemoIssuer
+from pgoauthd.demo.issuer import AUDIENCE, DEFAULT_SCOPE, INTROSPECTION_CLIENT, DemoIssuer
 
 ETL_SUBJECT = "0fc72b6f-6221-4ed8-a916-069e7a081d14"
 """Identity providers like to name service accounts by a UUID; pg_ident.conf gives this one a role."""
@@ -27,6 +27,7 @@ CREATE ROLE "ops ""night""\" LOGIN;
 CREATE ROLE reporting LOGIN;
 CREATE ROLE etl LOGIN;
 CREATE ROLE billing LOGIN;
+CREATE ROLE courier LOGIN;
 CREATE ROLE partner LOGIN;
 CREATE ROLE guest LOGIN;
 CREATE ROLE kiosk LOGIN;
@@ -52,12 +53,22 @@ class Issuers:
     main: DemoIssuer
     down: DemoIssuer
     """Never reachable while the daemon runs; its tokens come from before."""
+    opaque: DemoIssuer
+    """Issues tokens that only it can read."""
+    client_secret_file: Path
+    """Holds the secret of the client that asks `opaque` about its tokens."""
+
+    @property
+    def all(self) -> tuple[DemoIssuer, ...]:
+        """Each of them."""
+        return self.main, self.down, self.opaque
 
 
 def hba(issuers: Issuers) -> str:
     """Text of pg_hba.conf, for issuers that have been started."""
     main = f'oauth issuer="{issuers.main.issuer}" scope="{DEFAULT_SCOPE}"'
     down = f'oauth issuer="{issuers.down.issuer}" scope="{DEFAULT_SCOPE}"'
+    opaque = f'oauth issuer="{issuers.opaque.issuer}" scope="{DEFAULT_SCOPE}"'
     guests = f'oauth issuer="{UNTRUSTED_ISSUER}" scope="{DEFAULT_SCOPE}"'
     return f"""\
 # TYPE  DATABASE             USER           ADDRESS       METHOD
@@ -65,6 +76,7 @@ host    all                  kiosk          127.0.0.1/32  reject
 host    app                  reporting,etl  127.0.0.1/32  {main} map=services
 host    app                  billing        127.0.0.1/32  {main} delegate_ident_mapping=1
 host    app                  partner        127.0.0.1/32  {down}
+host    app                  courier        127.0.0.1/32  {opaque}
 host    app                  guest          127.0.0.1/32  {guests}
 host    app,payroll,archive  all            127.0.0.1/32  {main}
 local   app                  all                          {main}
@@ -107,8 +119,19 @@ allow_loopback_http = true
 unknown_kid_interval_seconds = 1
 
 [[issuers.role_rules]]
+action = "deny"
+claim = "groups"
+value = "temporary"
+roles = ["billing"]
+
+[[issuers.role_rules]]
 identity = "invoices"
 roles = ["billing"]
+
+[[issuers.role_rules]]
+claim = "groups"
+value_regex = "db-(.+)"
+roles = ['\\1']
 
 [[issuers]]
 name = "partner"
@@ -116,8 +139,19 @@ issuer = {_toml(issuers.down.issuer)}
 audiences = [{_toml(AUDIENCE)}]
 allow_loopback_http = true
 
+[[issuers]]
+name = "opaque"
+issuer = {_toml(issuers.opaque.issuer)}
+audiences = [{_toml(AUDIENCE)}]
+allow_loopback_http = true
+
+[issuers.introspection]
+client_id = {_toml(INTROSPECTION_CLIENT)}
+client_secret_file = {_toml(issuers.client_secret_file)}
+
 [[clusters]]
 name = {_toml(cluster_name)}
+ident_file = {_toml(cluster.ident_path)}
 logs = [{_toml(cluster.log_directory)}]
 log_line_prefix = {_toml(settings.log_line_prefix)}
 start = {_toml(start)}

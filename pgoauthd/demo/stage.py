@@ -41,9 +41,13 @@ async def stage(
     with TemporaryDirectory(prefix="pgoauthd-build-") as build:
         say("building the validator module")
         shim = await asyncio.to_thread(_build, installation, Path(build))
-        async with DemoIssuer(realm="demo") as main, DemoIssuer(realm="partner") as down:
+        async with (
+            DemoIssuer(realm="demo") as main,
+            DemoIssuer(realm="partner") as down,
+            DemoIssuer(realm="opaque") as opaque,
+        ):
             down.outage(Outage.DROPPED)
-            issuers = Issuers(main, down)
+            issuers = Issuers(main, down, opaque, _write_secret(Path(build), opaque))
             settings = ClusterSettings(
                 hba=hba(issuers),
                 ident=IDENT,
@@ -57,6 +61,14 @@ async def stage(
             async with DemoCluster(settings, installation=installation) as cluster:
                 await cluster.run_sql(SETUP_SQL)
                 yield Stage(cluster, issuers)
+
+
+def _write_secret(directory: Path, issuer: DemoIssuer) -> Path:
+    """The directory is open to others, for the server; the secret is not."""
+    path = directory / "client-secret"
+    path.touch(mode=0o600)
+    path.write_text(issuer.client_secret + "\n", encoding="ascii")
+    return path
 
 
 def _build(installation: Path, directory: Path) -> Path:

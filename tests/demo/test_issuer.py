@@ -13,7 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pgoauthd.demo.issuer import AUDIENCE, DemoIssuer, Outage, SigningKey, alter_payload
+from pgoauthd.demo.issuer import AUDIENCE, INTROSPECTION_CLIENT, DemoIssuer, Outage, SigningKey, alter_payload
 
 
 @pytest.fixture
@@ -270,4 +270,39 @@ async def test_a_port_can_be_chosen() -> None:
 
     async with DemoIssuer(port=port, realm="other") as second:
         assert second.issuer == f"http://127.0.0.1:{port}/realms/other"
-        assert json.dumps(await get(f"{second.issuer}/.well-known/openid-configuration")).count(second.issuer) == 3
+        assert json.dumps(await get(f"{second.issuer}/.well-known/openid-configuration")).count(second.issuer) == 4
+
+
+async def introspect(issuer: DemoIssuer, token: str, secret: str | None = None) -> tuple[int, dict[str, Any]]:
+    headers = {"Authorization": aiohttp.encode_basic_auth(INTROSPECTION_CLIENT, secret or issuer.client_secret)}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{issuer.issuer}/introspect", data={"token": token}, headers=headers) as response,
+    ):
+        return response.status, await response.json()
+
+
+async def test_an_opaque_token_says_what_it_stands_for_to_the_introspecting_client(issuer: DemoIssuer) -> None:
+    token = issuer.mint_opaque("courier", audience="shop")
+
+    status, answer = await introspect(issuer, token)
+
+    assert (status, answer["active"], answer["sub"], answer["aud"]) == (200, True, "courier", "shop")
+    assert answer["iss"] == issuer.issuer
+
+
+async def test_an_opaque_token_says_nothing_with_a_wrong_secret(issuer: DemoIssuer) -> None:
+    status, answer = await introspect(issuer, issuer.mint_opaque("courier"), "guessed")
+
+    assert (status, answer) == (401, {"error": "invalid_client"})
+
+
+@pytest.mark.parametrize("kind", ["revoked", "expired", "foreign"])
+async def test_an_opaque_token_that_is_not_good_is_inactive(issuer: DemoIssuer, kind: str) -> None:
+    token = {
+        "revoked": lambda: issuer.revoke(issuer.mint_opaque("courier")),
+        "expired": lambda: issuer.mint_opaque("courier", lifetime=-1),
+        "foreign": lambda: DemoIssuer().mint_opaque("courier"),
+    }[kind]()
+
+    assert await introspect(issuer, token) == (200, {"active": False})

@@ -187,6 +187,8 @@ async def assert_metrics(play: Play, attempts: Sequence[Attempt]) -> None:
     matched = await play.daemon.samples("pgoauthd_correlation_matched_total")
     assert matched == {("demo",): sum(judged.values())}
     assert (await play.daemon.samples("pgoauthd_log_parse_failures_total")) == {}
+    mapped = sum(attempt.role in ("reporting", "etl") for attempt in attempts)
+    assert await play.daemon.samples("pgoauthd_usermap_predictions_total") == {("demo", "agreed"): mapped}
 
 
 @pytest.mark.parametrize("setup", ["jsonlog", "stderr without session ids"])
