@@ -1,7 +1,7 @@
 """A small identity provider on loopback: metadata, keys, tokens for whoever asks; good for demos and tests alone.
 
-It trusts everybody who can reach 127.0.0.1 and never keeps a token, of opaque ones only a hash. Its bad tokens show what
-a validator has to refuse.
+It trusts everybody who can reach 127.0.0.1 and never keeps a token, of opaque ones only a hash. Its bad tokens show
+what a validator has to refuse.
 """
 
 from __future__ import annotations
