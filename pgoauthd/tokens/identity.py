@@ -1,11 +1,16 @@
-"""Who the bearer is, and which roles an identity may take where PostgreSQL leaves that to the validator."""
+"""Who the bearer is: an identity out of a verified token's claims, so that two people are never one.
+
+It never judges what an identity may do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from pgoauthd.tokens.issuers import IssuerPolicy, RoleRule
+from pgoauthd.tokens.claimpaths import ABSENT, find_claim, write_path
+from pgoauthd.tokens.issuers import ClaimPath, IdentitySource, IssuerPolicy
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
 from pgoauthd.tokens.wording import kind, quoted
@@ -21,80 +26,139 @@ _INVISIBLE = frozenset(
 )
 """Printable for Unicode, but without a mark of their own: fillers, blanks and variation selectors."""
 
-_ABSENT = object()
+_EMAIL: ClaimPath = ("email",)
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+"""A to Z alone: Unicode's case mappings make one of people who are two, as K (U+212A, the Kelvin sign) and k."""
 
 
 def find_identity(claims: Mapping[str, Any], policy: IssuerPolicy) -> str | Refusal:
-    """The identity from the first of the claims that is there.
+    """The identity from the first of the policy's sources whose claims are all there, normalised as the policy says.
 
-    Refused with identity_missing (none is there) or identity_invalid: not a string of 1 to 256 bytes, or with
-    characters that do not show or change how text around them shows (controls, bidirectional controls, zero width,
-    other spaces than U+0020), or with a space at either end. PostgreSQL logs identities as they are.
+    Refused with identity_missing (there is none), identity_unverified (an e-mail address that may be anybody's) or
+    identity_invalid: a claim, or the whole, is not a string of 1 to 256 bytes, or has characters that do not show or
+    change how text around them shows (controls, bidirectional controls, zero width, other spaces than U+0020), or has
+    a space at either end, or a template's claims could be read in another way. PostgreSQL logs identities as they are.
     """
-    paths = [part for source in policy.identities for part in source.parts if isinstance(part, tuple)]
-    for path in paths:
-        value = _at(claims, path)
-        if value is not _ABSENT:
-            return _check_identity(value, ".".join(path))
-    expected = ", ".join(quoted(".".join(path)) for path in paths)
+    for source in policy.identities:
+        values = [part if isinstance(part, str) else find_claim(claims, part) for part in source.parts]
+        if not any(value is ABSENT for value in values):
+            identity = _made(source, values)
+            if isinstance(identity, Refusal):
+                return identity
+            return _unverified(source, claims, policy) or _normalised(identity, source, policy)
+    expected = ", ".join(quoted(source.text) for source in policy.identities)
     return Refusal(Reason.IDENTITY_MISSING, f"the token has no claim for the identity; expected is one of {expected}")
 
 
-def check_delegation(claims: Mapping[str, Any], identity: str, role: str, policy: IssuerPolicy) -> Refusal | None:
-    """None if the bearer may be `role` although no user name map is asked: by its name, or by a grant.
+def _made(source: IdentitySource, values: Sequence[object]) -> str | Refusal:
+    texts = []
+    for part, value in zip(source.parts, values, strict=True):
+        text = part if isinstance(part, str) else _checked(value, f"claim {quoted(write_path(part))}")
+        if isinstance(text, Refusal):
+            return text
+        texts.append(text)
+    if len(texts) == 1:
+        return texts[0]
+    whole = _checked("".join(texts), f"made of {quoted(source.text)}")
+    if isinstance(whole, str) and not _reads_one_way(source.parts, whole):
+        return Refusal(
+            Reason.IDENTITY_INVALID,
+            f"the identity made of {quoted(source.text)} could be made of other claims, too; "
+            "expected between them is text that no claim has",
+        )
+    return whole
 
-    With delegate_ident_mapping=1 PostgreSQL believes the validator (18 documentation, section 20.15), so everything
-    that is not granted is refused with delegation_refused.
+
+def _reads_one_way(parts: Sequence[str | ClaimPath], whole: str) -> bool:
+    """Whether no other values of the template's claims make the same text: the texts between fit at one place each.
+
+    Otherwise realm "a" with user "b/c" would be realm "a/b" with user "c".
     """
-    if REPLACED not in role and (
-        identity == role or any(_grants(rule, claims, identity, role) for rule in policy.role_rules)
-    ):
+    texts = [""]
+    for part in parts:
+        if isinstance(part, str):
+            texts[-1] += part
+        else:
+            texts.append("")
+    inner = whole[len(texts[0]) : len(whole) - len(texts[-1])]
+    return _earliest(inner, texts[1:-1]) == _latest(inner, texts[1:-1])
+
+
+def _earliest(inner: str, texts: Sequence[str]) -> list[int]:
+    places, end = [], 0
+    for text in texts:
+        places.append(inner.find(text, end + 1))
+        end = places[-1] + len(text)
+    return places
+
+
+def _latest(inner: str, texts: Sequence[str]) -> list[int]:
+    places, begin = [], len(inner)
+    for text in reversed(texts):
+        begin = inner.rfind(text, 0, begin - 1)
+        places.append(begin)
+    return places[::-1]
+
+
+def _unverified(source: IdentitySource, claims: Mapping[str, Any], policy: IssuerPolicy) -> Refusal | None:
+    """Whoever may write any address into a profile must not become its owner (OpenID Connect Core 1.0 section 5.1)."""
+    if _EMAIL not in source.parts:
         return None
+    verified = find_claim(claims, ("email_verified",))
+    if verified is ABSENT and not policy.accept_id_tokens:
+        return None  # access tokens of most providers do not tell
+    if verified is True or verified == "true":
+        return None
+    found = "missing" if verified is ABSENT else kind(verified)
+    if verified is False or verified == "false":
+        found = "false"
     return Refusal(
-        Reason.DELEGATION_REFUSED,
-        f"no rule of issuer {quoted(policy.name)} lets the identity {quoted(identity)} be the role {quoted(role)}",
+        Reason.IDENTITY_UNVERIFIED, f"the identity is the claim 'email', and email_verified is {found}; expected true"
     )
 
 
-def _at(claims: Mapping[str, Any], path: Sequence[str]) -> object:
-    value: object = claims
-    for name in path:
-        if not isinstance(value, dict) or name not in value:
-            return _ABSENT
-        value = value[name]
-    return value
+def _normalised(identity: str, source: IdentitySource, policy: IssuerPolicy) -> str | Refusal:
+    name = _without_domain(identity, policy.identity_strip_domains)
+    if name != identity:
+        checked = _checked(name, f"of {quoted(source.text)} without its domain")
+        if isinstance(checked, Refusal):
+            return checked
+    return name.translate(_LOWER) if policy.identity_lowercase else name
 
 
-def _check_identity(value: object, claim: str) -> str | Refusal:
+def _without_domain(identity: str, domains: Sequence[str]) -> str:
+    r"""The name without `@domain` behind or `domain\` before it, if a plain name is left; else the whole identity.
+
+    What is left of alice@evil.example@corp.example or CORP\alice@evil.example would be an identity of evil.example.
+    """
+    compared = identity.translate(_LOWER)
+    for domain in domains:
+        before, behind = f"{domain}\\".translate(_LOWER), f"@{domain}".translate(_LOWER)
+        if compared.endswith(behind):
+            name = identity[: -len(behind)]
+        elif compared.startswith(before):
+            name = identity[len(before) :]
+        else:
+            continue
+        return identity if "@" in name or "\\" in name else name
+    return identity
+
+
+def _checked(value: object, what: str) -> str | Refusal:
     if not isinstance(value, str):
-        return _invalid(claim, f"is {kind(value)}")
+        return _invalid(what, f"is {kind(value)}")
     if not value.isprintable() or not _INVISIBLE.isdisjoint(value):
-        return _invalid(claim, "has a character that is not printable")
+        return _invalid(what, "has a character that is not printable")
     size = len(value.encode())
     if not 0 < size <= MAX_IDENTITY_BYTES:
-        return _invalid(claim, f"has {size} bytes")
+        return _invalid(what, f"has {size} bytes")
     if value != value.strip():
-        return _invalid(claim, "begins or ends with a space")
+        return _invalid(what, "begins or ends with a space")
     return value
 
 
-def _invalid(claim: str, what: str) -> Refusal:
+def _invalid(what: str, how: str) -> Refusal:
     return Refusal(
         Reason.IDENTITY_INVALID,
-        f"the identity claim {quoted(claim)} {what}; expected a printable string of 1 to {MAX_IDENTITY_BYTES} bytes",
+        f"the identity {what} {how}; expected a printable string of 1 to {MAX_IDENTITY_BYTES} bytes",
     )
-
-
-def _grants(grant: RoleRule, claims: Mapping[str, Any], identity: str, role: str) -> bool:
-    """Whether the grant names the role and everything that it says of the bearer is so; it must say something."""
-    conditions = []
-    if grant.identity is not None:
-        conditions.append(grant.identity == identity)
-    if grant.claim is not None:
-        conditions.append(grant.value is not None and _contains(_at(claims, grant.claim), grant.value))
-    return role in grant.roles and bool(conditions) and all(conditions)
-
-
-def _contains(value: object, wanted: str) -> bool:
-    """A claim of one string, or of a list in which one string is the wanted one; a number is never a string."""
-    return value == wanted if isinstance(value, str) else isinstance(value, list) and wanted in value

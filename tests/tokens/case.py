@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pgoauthd.tokens.issuers import IdentitySource, IssuerPolicy, RoleRule
+from pgoauthd.tokens.linearregex import LinearRegex
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import LoginRequest
 from tests.fix_tokens import AUDIENCE, DROP, ISSUER, SigningKey, mint, signing_key
@@ -19,14 +20,34 @@ POLICY: Final = IssuerPolicy(
     audiences=(AUDIENCE, "pg-reporting"),
     algorithms=("RS256", "RS384", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"),
     required_scopes=("postgres",),
-    identities=(IdentitySource("database.user", (("database", "user"),)), IdentitySource("sub", (("sub",),))),
+    identities=(
+        IdentitySource("database.user", (("database", "user"),)),
+        IdentitySource("sub", (("sub",),)),
+        IdentitySource("${tenant}/${email}", (("tenant",), "/", ("email",))),
+    ),
     role_rules=(
+        RoleRule(allow=False, roles=("superuser",)),
+        RoleRule(allow=False, roles_regex=LinearRegex("pg_.*")),
+        RoleRule(allow=False, roles_regex=LinearRegex(".*"), claim=("account", "flags"), value="suspended"),
         RoleRule(roles=("app_owner", "app_reader"), identity="alice"),
         RoleRule(roles=("reporting",), claim=("realm_access", "roles"), value="db-reporting"),
+        RoleRule(roles=("\\1_reader",), claim=("groups",), value_regex=LinearRegex("db-([a-z]+)")),
+        RoleRule(
+            roles=("\\1", "\\1_\\2"),
+            identity_regex=LinearRegex("svc-([a-z]+)@([a-z]+)\\.example"),
+        ),
+        RoleRule(roles_regex=LinearRegex("svc_[a-z]+"), identity_regex=LinearRegex("svc-.*")),
+        RoleRule(
+            roles=("\\1_admin",),
+            identity_regex=LinearRegex("([a-z]+)@corp\\.example"),
+            claim=("groups",),
+            value="admins",
+        ),
+        RoleRule(roles=("\\1",), identity_regex=LinearRegex("(.*)")),
     ),
 )
 
-POLICY_TOML: Final = f"""
+POLICY_TOML: Final = rf"""
 [[issuers]]
 name = "table"
 issuer = "{ISSUER}"
@@ -35,11 +56,53 @@ allow_loopback_http = true
 audiences = ["{AUDIENCE}", "pg-reporting"]
 algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"]
 required_scopes = ["postgres"]
-identity_claims = ["database.user", "sub"]
-role_rules = [
-  {{ roles = ["app_owner", "app_reader"], identity = "alice" }},
-  {{ roles = ["reporting"], claim = "realm_access.roles", value = "db-reporting" }},
-]
+identity_claims = ["database.user", "sub", "${{tenant}}/${{email}}"]
+
+[[issuers.role_rules]]
+action = "deny"
+roles = ["superuser"]
+
+[[issuers.role_rules]]
+action = "deny"
+roles_regex = "pg_.*"
+
+[[issuers.role_rules]]
+action = "deny"
+roles_regex = ".*"
+claim = "account.flags"
+value = "suspended"
+
+[[issuers.role_rules]]
+roles = ["app_owner", "app_reader"]
+identity = "alice"
+
+[[issuers.role_rules]]
+roles = ["reporting"]
+claim = "realm_access.roles"
+value = "db-reporting"
+
+[[issuers.role_rules]]
+roles = ['\1_reader']
+claim = "groups"
+value_regex = "db-([a-z]+)"
+
+[[issuers.role_rules]]
+roles = ['\1', '\1_\2']
+identity_regex = 'svc-([a-z]+)@([a-z]+)\.example'
+
+[[issuers.role_rules]]
+roles_regex = "svc_[a-z]+"
+identity_regex = "svc-.*"
+
+[[issuers.role_rules]]
+roles = ['\1_admin']
+identity_regex = '([a-z]+)@corp\.example'
+claim = "groups"
+value = "admins"
+
+[[issuers.role_rules]]
+roles = ['\1']
+identity_regex = "(.*)"
 """
 """POLICY as a daemon is told it; JWKS_URI stands for where PUBLISHED_KEYS are served."""
 

@@ -40,6 +40,14 @@ def _delegated(name: str, role: str, reason: Reason = Reason.DELEGATION_REFUSED,
     return with_claims(name, reason, request=LoginRequest(role=role, issuer=ISSUER, delegated=True), **claims)
 
 
+def _mailed(name: str, reason: Reason = Reason.IDENTITY_UNVERIFIED, **claims: object) -> Case:
+    return with_claims(name, reason, request=REQUEST, sub=DROP, **claims)
+
+
+def _denied(name: str, role: str, **claims: object) -> Case:
+    return _delegated(name, role, Reason.ROLE_DENIED, **claims)
+
+
 def _roles(*roles: object) -> dict[str, object]:
     return {"roles": list(roles)}
 
@@ -98,10 +106,21 @@ IDENTITY_CASES: Final = (
     _called("identity of one space", " "),
     with_claims("nested identity is a list", Reason.IDENTITY_INVALID, database={"user": ["alice"]}),
     with_claims("nested identity is empty, sub is not", Reason.IDENTITY_INVALID, database={"user": ""}),
+    _mailed("template without one of its claims", Reason.IDENTITY_MISSING, tenant="t"),
+    _mailed("template with a claim that is a number", Reason.IDENTITY_INVALID, tenant=7, email="a@id.example"),
+    _mailed("template with a claim that is empty", Reason.IDENTITY_INVALID, tenant="", email="a@id.example"),
+    _mailed("template with a claim of two lines", Reason.IDENTITY_INVALID, tenant="t", email="a\n@id.example"),
+    _mailed("template of 257 bytes", Reason.IDENTITY_INVALID, tenant="t" * 244, email="a@id.example"),
+    _mailed("template that another tenant could fill", Reason.IDENTITY_INVALID, tenant="t/u", email="a@id.example"),
+    _mailed("e-mail that is not verified", tenant="t", email="a@id.example", email_verified=False),
+    _mailed("e-mail verified as a word of another case", tenant="t", email="a@id.example", email_verified="True"),
+    _mailed("e-mail verified by a number", tenant="t", email="a@id.example", email_verified=1),
+    _mailed("e-mail verified by null", tenant="t", email="a@id.example", email_verified=None),
 )
 
 DELEGATION_CASES: Final = (
-    _delegated("delegated without a grant", "postgres"),
+    _delegated("delegated without a rule", "postgres"),
+    _delegated("delegated to the own role in other case", "Alice"),
     _delegated("delegated with a grant of another identity", "app_owner", sub="bob"),
     _delegated("delegated with a grant of an identity in other case", "app_owner", sub="Alice"),
     _delegated("delegated to a granted role in other case", "APP_OWNER"),
@@ -115,6 +134,38 @@ DELEGATION_CASES: Final = (
     _delegated(
         "delegated with the claim's grant to another role", "app_owner", sub="b", realm_access=_roles("db-reporting")
     ),
+    _delegated(
+        "delegated with the value among others that are no strings",
+        "reporting",
+        realm_access=_roles("db-reporting", 1),
+    ),
+    _delegated("delegated by a group that is no database's", "staff_reader", groups=["staff", "xdb-staff"]),
+    _delegated("delegated by a group with more behind it", "app_reader", sub="bob", groups=["db-app\n"]),
+    _delegated("delegated by a group without a name", "_reader", groups=["db-"]),
+    _delegated("delegated by a group to the role of another", "b_reader", groups=["db-a"]),
+    _delegated("delegated by a group to the role without its ending", "a", groups=["db-a"]),
+    _delegated("delegated by an object of groups", "a_reader", groups={"db-a": True}),
+    _delegated("delegated by a number of groups", "a_reader", groups=1),
+    _delegated("delegated by a group to the template itself", "\\1_reader", groups=["db-a"]),
+    _delegated("delegated by an identity with more before it", "etl", sub="x-svc-etl@corp.example"),
+    _delegated("delegated by an identity with more behind it", "etl", sub="svc-etl@corp.example.evil"),
+    _delegated("delegated by an identity with another dot", "etl", sub="svc-etl@corpXexample"),
+    _delegated("delegated to groups in another order", "corp_etl", sub="svc-etl@corp.example"),
+    _delegated("delegated to a role that only begins as the rule's", "svc_a1", sub="svc-etl@corp.example"),
+    _delegated("delegated by identity without the claim beside it", "a_admin", sub="a@corp.example"),
+    _delegated("delegated by claim without the identity beside it", "a_admin", sub="a@evil", groups=["admins"]),
+    _delegated("delegated to a role with replaced bytes", "r\ufffdle", sub="alice"),
+    _denied("delegated to a role that is denied to all", "superuser"),
+    _denied("delegated to a denied role of the own name", "superuser", sub="superuser"),
+    _denied("delegated to a role that a denied expression matches", "pg_monitor", sub="pg_monitor"),
+    _denied("delegated to a denied role with a line break", "pg_\nmonitor"),
+    _denied("delegated when suspended", "app_owner", account={"flags": ["x", "suspended"]}),
+    _denied("delegated when suspended by one string", "alice", account={"flags": "suspended"}),
+    _denied("delegated when it is not known whether suspended: a number", "alice", account={"flags": 0}),
+    _denied("delegated when it is not known whether suspended: an object", "alice", account={"flags": {}}),
+    _denied("delegated when it is not known whether suspended: null", "alice", account={"flags": None}),
+    _denied("delegated when it is not known whether suspended: a list", "alice", account={"flags": [["suspended"]]}),
+    _denied("delegated when it is not known whether suspended: no object", "alice", account="suspended"),
 )
 
 ACCESS_CASES: Final = (*HBA_CASES, *SCOPE_CASES, *IDENTITY_CASES, *DELEGATION_CASES)
@@ -177,6 +228,18 @@ ACCEPTANCES: Final = (
         "good delegated by a claim of one string", "reporting", Reason.OK, realm_access={"roles": "db-reporting"}
     ),
     _delegated("good delegated to the identity's own role", "alice", Reason.OK),
+    _delegated("good delegated by a group", "b_reader", Reason.OK, groups=["staff", "db-a", "db-b"]),
+    _delegated("good delegated by a group of one string", "a_reader", Reason.OK, groups="db-a"),
+    _delegated("good delegated to a group of the identity", "etl", Reason.OK, sub="svc-etl@corp.example"),
+    _delegated("good delegated to two groups of the identity", "etl_corp", Reason.OK, sub="svc-etl@corp.example"),
+    _delegated("good delegated by an expression of roles", "svc_any", Reason.OK, sub="svc-etl@corp.example"),
+    _delegated("good delegated by identity and claim", "a_admin", Reason.OK, sub="a@corp.example", groups=["admins"]),
+    _delegated("good delegated with other flags than the denied", "alice", Reason.OK, account={"flags": ["x"]}),
+    _delegated("good delegated without flags", "alice", Reason.OK, account={}),
+    _mailed("good template with an address", Reason.OK, tenant="t", email="a@id.example"),
+    _mailed("good verified address", Reason.OK, tenant="t", email="a@id.example", email_verified=True),
+    _mailed("good address verified by a word", Reason.OK, tenant="t", email="a@id.example", email_verified="true"),
+    _good("good with an unverified address that is not the identity", email="a@id.example", email_verified=False),
     with_claims("good for a role that the server will map", Reason.OK, request=LoginRequest(role="x", issuer=ISSUER)),
     _at_issuer(f"{ISSUER}/.well-known/openid-configuration", Reason.OK, "good with the discovery URL in the line"),
     Case("good as it comes", Reason.OK, mint, REQUEST),
