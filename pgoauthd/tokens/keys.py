@@ -52,6 +52,16 @@ class KeySet:
         return len(self._keys)
 
     @property
+    def keys(self) -> tuple[VerificationKey, ...]:
+        """The usable keys, as the issuer lists them."""
+        return self._keys
+
+    def says_the_same(self, other: KeySet) -> bool:
+        """Whether both sets judge every token alike, in whatever order they list their keys."""
+        alike = len(self) == len(other) and self._unusable == other._unusable
+        return alike and all(key in other.keys for key in self.keys) and all(key in self.keys for key in other.keys)
+
+    @property
     def kids(self) -> tuple[str, ...]:
         """The key ids of the usable keys."""
         return tuple(self._by_kid)
@@ -195,7 +205,13 @@ def _prepare(key: _Candidate) -> VerificationKey | SkippedKey:
     strong = {a.name: a.implementation for a in key.fitting if a.implementation.check_key_length(prepared) is None}
     if not strong:
         return SkippedKey(key.kid, "it is too short for its algorithm")
-    return VerificationKey(kid=key.kid, algorithms=strong, prepared=prepared)
+    return VerificationKey(kid=key.kid, algorithms=strong, prepared=prepared, issuer=_issuer(key.members))
+
+
+def _issuer(members: Mapping[str, Any]) -> str | None:
+    """`issuer` is no registered member, so whatever it is, the key stays; only for no issuer, should one be asked."""
+    issuer = members.get("issuer")
+    return issuer if isinstance(issuer, str) or "issuer" not in members else ""
 
 
 def _number(value: object) -> bytes:

@@ -41,6 +41,8 @@ class VerificationKey(msgspec.Struct, frozen=True, kw_only=True):
     algorithms: Mapping[str, Algorithm]
     prepared: Any
     """The key object of the cryptography library."""
+    issuer: str | None = None
+    """`issuer` of the JWK, as Microsoft Entra lists it: whom alone this key signs for; "" where it is no string."""
 
     def __repr__(self) -> str:
         return f"<VerificationKey {self.kid!r} for {', '.join(self.algorithms)}>"

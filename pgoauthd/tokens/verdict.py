@@ -36,7 +36,7 @@ class KeptClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sub: str | None = None
     aud: tuple[str, ...] = ()
     client_id: str | None = None
-    """azp, or client_id, or appid: the client that asked for the token."""
+    """azp, or client_id, or appid, or cid: the client that asked for the token."""
     scope: tuple[str, ...] = ()
     jti: str | None = None
     iat: float | None = None

@@ -8,7 +8,7 @@ import pytest
 from pgoauthd.tokens.bearer import BearerToken, UnverifiedToken, decode
 from pgoauthd.tokens.issuers import ASYMMETRIC_ALGORITHMS, IssuerPolicy
 from pgoauthd.tokens.judge import judge, verify
-from pgoauthd.tokens.keys import KeySet
+from pgoauthd.tokens.keys import KeySet, read_key_set
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import KeptClaims, LoginRequest, Refusal, Verdict
 from tests.fix_tokens import DROP, ISSUER, SigningKey, mint
@@ -164,6 +164,33 @@ def test_a_message_says_what_was_found_and_what_was_expected(changes: dict[str, 
 def test_of_several_faults_the_first_on_the_way_is_told(changes: dict[str, Any], reasons: Reason) -> None:
     delegated = LoginRequest(role="postgres", issuer=ISSUER, delegated=True)
     assert _judge(_token(**changes), delegated).reason is reasons
+
+
+@pytest.mark.parametrize(
+    ("pinned", "changes", "reason"),
+    [
+        (False, {}, Reason.OK),
+        (True, {}, Reason.KEY_MISMATCH),
+        (True, {"exp": 0}, Reason.KEY_MISMATCH),
+        (True, {"iss": "https://other.example"}, Reason.ISSUER_MISMATCH),
+        (True, {"key": FORGER, "header": {"kid": "rsa-1"}}, Reason.SIGNATURE_INVALID),
+    ],
+)
+def test_a_key_for_another_issuer_is_told_once_the_signature_is_verified(
+    pinned: bool, changes: dict[str, Any], reason: Reason
+) -> None:
+    keys = read_key_set({"keys": [RSA.jwk(issuer="https://other.example")]})
+    assert isinstance(keys, KeySet)
+    policy = msgspec.structs.replace(POLICY, pinned_key_issuers=pinned)
+    verdict = judge(_token(**changes), REQUEST, policy, keys, NOW)
+    assert (verdict.reason, verdict.authn_id is None) == (reason, reason is not Reason.OK)
+
+
+def test_nothing_is_kept_of_a_token_whose_key_signs_for_another_issuer() -> None:
+    keys = read_key_set({"keys": [RSA.jwk(issuer="https://other.example")]})
+    assert isinstance(keys, KeySet)
+    policy = msgspec.structs.replace(POLICY, pinned_key_issuers=True)
+    assert judge(_token(), REQUEST, policy, keys, NOW).claims is None
 
 
 def test_scopes_of_policy_and_line_are_both_required() -> None:

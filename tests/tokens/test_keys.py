@@ -285,6 +285,23 @@ def test_without_a_kid_the_only_key_that_fits_is_found() -> None:
     assert found.kid is None
 
 
+@pytest.mark.parametrize(
+    ("members", "issuer"),
+    [
+        ({}, None),
+        ({"issuer": "https://id.example/{tenantid}/v2.0"}, "https://id.example/{tenantid}/v2.0"),
+        ({"issuer": ""}, ""),
+        ({"issuer": None}, ""),
+        ({"issuer": ["https://id.example"]}, ""),
+        ({"issuer": {"tenantid": 1}}, ""),
+    ],
+)
+def test_a_key_keeps_the_issuer_that_it_is_listed_with(members: dict[str, object], issuer: str | None) -> None:
+    found = _read(RSA.jwk(**members)).find("rsa-1", "RS256")
+    assert isinstance(found, VerificationKey)
+    assert found.issuer == issuer
+
+
 def test_a_key_is_prepared_once_and_found_again_as_the_same_object() -> None:
     keys = _read(RSA.jwk())
     assert keys.find("rsa-1", "RS256") is keys.find("rsa-1", "PS256")

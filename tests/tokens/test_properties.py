@@ -4,6 +4,7 @@ import json
 import string
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +17,9 @@ from pgoauthd.tokens.metadata import check_url, read_metadata
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.strictjson import read_object
 from pgoauthd.tokens.verdict import Refusal
-from tests.fix_tokens import ISSUER, assemble, mint, segment
-from tests.tokens.case import EC, ED, MAX_TOKEN_BYTES, POLICY, REQUEST, RSA
+from tests.fix_tokens import ISSUER, assemble, mint, opened, segment
+from tests.tokens.case import EC, EC_384, EC_521, ED, ED_448, MAX_TOKEN_BYTES, POLICY, REQUEST, RSA
+from tests.tokens.mutations import Mutation, mutations_with
 from tests.tokens.through_core import NOW, judge_text
 
 unhurried = settings(deadline=None)
@@ -25,6 +27,11 @@ unhurried = settings(deadline=None)
 
 TOKEN_CHARACTERS = string.ascii_letters + string.digits + "-_.~+/="
 GOOD_TOKENS = {key.kid: mint(NOW, key=key) for key in (RSA, EC, ED)}
+OF_EVERY_ALGORITHM = {
+    **{name: mint(NOW, key=RSA, algorithm=name) for name in ("RS256", "RS384", "RS512", "PS256", "PS384")},
+    **{f"{key.algorithm} {key.kid}": mint(NOW, key=key) for key in (EC, EC_384, EC_521, ED, ED_448)},
+}
+"""With all algorithms and curves that the policy of the table allows."""
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -43,6 +50,14 @@ claim_objects = st.dictionaries(
 )
 signatures = st.binary(max_size=300)
 good_tokens = st.sampled_from(sorted(GOOD_TOKENS.values()))
+
+mutations = mutations_with(
+    sorted(OF_EVERY_ALGORITHM.values()),
+    TOKEN_CHARACTERS,
+    ["alg", "kid", "typ", "crit", "jwk", "iss", "sub", "aud", "exp", "iat", "nbf", "scope", "cnf"],
+    st.sampled_from(["none", "HS256", "RS256", "PS256", "ES256", "rsa-1", "ec-256", "JWT", "postgres", NOW + 900])
+    | json_values.filter(lambda value: value == value),  # noqa: PLR0124 - NaN is no JSON
+)
 
 
 def _json(value: object) -> bytes:
@@ -74,6 +89,32 @@ def test_a_good_token_with_a_piece_cut_out_is_refused(token: str, data: st.DataO
     begin = data.draw(st.integers(0, len(token) - 1))
     end = data.draw(st.integers(begin + 1, len(token)))
     assert not _accepted(token[:begin] + token[end:])
+
+
+@pytest.mark.parametrize("name", OF_EVERY_ALGORITHM)
+def test_no_mutation_of_a_good_token_is_accepted(name: str) -> None:
+    @settings(unhurried, max_examples=200)
+    @given(mutations)
+    def refused(changes: list[Mutation]) -> None:
+        text = OF_EVERY_ALGORITHM[name]
+        for change in changes:
+            text = change(text)
+        verdict = judge_text(text)
+        assert verdict.authorized is (text in OF_EVERY_ALGORITHM.values())
+        assert verdict.reason is not Reason.INTERNAL_ERROR
+
+    assert _accepted(OF_EVERY_ALGORITHM[name])
+    refused()
+
+
+@pytest.mark.parametrize("name", ["RS256", "ES256 ec-256", "EdDSA ed-25519"])
+def test_no_single_bit_of_a_good_token_can_be_another(name: str) -> None:
+    parts = [opened(part) for part in OF_EVERY_ALGORITHM[name].split(".")]
+    for which, raw in enumerate(parts):
+        for bit in range(len(raw) * 8):
+            flipped = (int.from_bytes(raw, "big") ^ 1 << bit).to_bytes(len(raw), "big")
+            text = ".".join(segment(flipped if at == which else part) for at, part in enumerate(parts))
+            assert not _accepted(text), (which, bit)
 
 
 def test_every_last_character_but_one_is_refused() -> None:
@@ -151,7 +192,7 @@ def test_claims_from_elsewhere_are_weighed_without_raising(claims: dict[str, Any
 @unhurried
 @given(st.text())
 def test_an_identity_is_taken_as_it_is_or_refused(text: str) -> None:
-    identity = find_identity({"sub": text}, (("sub",),))
+    identity = find_identity({"sub": text}, POLICY)
     if isinstance(identity, str):
         assert identity == text
         assert identity.isprintable()
