@@ -1,6 +1,7 @@
-"""The judgement: from a decoded token, a login, a policy and keys to a Verdict. Starts from refused and never raises.
+"""The judgement: from evidence about a token, a login and a policy to a Verdict. Starts from refused and never raises.
 
-Nothing of a token is believed, kept or returned as an identity before its signature is verified.
+Evidence is the token with its issuer's keys, or the issuer's answer about it, or both. Nothing of a token is believed,
+kept or returned as an identity before its signature is verified or its issuer has answered for it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from typing import Any
 import msgspec
 
 from pgoauthd.tokens.bearer import UnverifiedToken
-from pgoauthd.tokens.claims import check_claims, check_issuer, kept_claims
-from pgoauthd.tokens.identity import check_delegation, find_identity
+from pgoauthd.tokens.claims import check_claims, check_issuer, check_lasting_claims, kept_claims
+from pgoauthd.tokens.identity import find_identity
+from pgoauthd.tokens.introspection import Members, check_active, check_token_type
 from pgoauthd.tokens.issuers import IssuerPolicy
+from pgoauthd.tokens.keyissuers import check_key_issuer
 from pgoauthd.tokens.keys import KeySet
+from pgoauthd.tokens.merging import merge
 from pgoauthd.tokens.reasons import Reason
+from pgoauthd.tokens.rolerules import check_delegation
 from pgoauthd.tokens.scopes import check_scopes, granted_scopes
 from pgoauthd.tokens.signature import check_signature
+from pgoauthd.tokens.tokenuse import check_use
 from pgoauthd.tokens.verdict import KeptClaims, LoginRequest, Refusal, Verdict
 from pgoauthd.tokens.wording import quoted
 
@@ -34,9 +40,44 @@ def judge(token: UnverifiedToken, request: LoginRequest, policy: IssuerPolicy, k
             return Verdict.refused(refusal)
         return weigh(read_statement(token.claims, policy), request, policy, now)
     except Exception as error:  # noqa: BLE001 - the boundary: a crash would leave the server without an answer
-        return Verdict.refused(
-            Refusal(Reason.INTERNAL_ERROR, f"pgoauthd failed with {type(error).__name__} while it judged the token")
-        )
+        return Verdict.refused(_unforeseen(error))
+
+
+def judge_introspected(
+    answer: Members, token: UnverifiedToken | None, request: LoginRequest, policy: IssuerPolicy, now: float
+) -> Verdict:
+    """May the bearer of the token log in about which the issuer gave this answer? `now` in seconds since the epoch.
+
+    `answer` is as `introspection` reads it. `token` is given only where it is a JWT that has passed `precheck`: then
+    both count together. Authorized only if all is as it must be for `judge`, and the answer speaks of a bearer token.
+    """
+    try:
+        statement = read_introspected(answer, token, policy)
+        if isinstance(statement, Refusal):
+            return Verdict.refused(statement)
+        return weigh(statement, request, policy, now)
+    except Exception as error:  # noqa: BLE001 - the boundary: a crash would leave the server without an answer
+        return Verdict.refused(_unforeseen(error))
+
+
+def precheck(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet, now: float) -> Refusal | None:
+    """None if the issuer may be asked about this JWT: it signed it, and nothing that it says forbids a login already.
+
+    Audience, scope and identity are for the answer to tell: lightweight tokens lack them. Raises nothing.
+    """
+    try:
+        return verify(token, policy, keys) or check_lasting_claims(token.claims, policy, now)
+    except Exception as error:  # noqa: BLE001 - the boundary: a crash would leave the server without an answer
+        return _unforeseen(error)
+
+
+def check_before_introspection(token: UnverifiedToken, policy: IssuerPolicy) -> Refusal | None:
+    """None if a JWT that nobody verified may be shown to the policy's issuer; else issuer_mismatch.
+
+    To any other issuer than the one it names, it would be a live credential for somebody else's services. A token in
+    the form of a JWT without `iss` names nobody: to its bearer it is opaque, and its issuer may know it.
+    """
+    return check_issuer(token.claims, policy) if "iss" in token.claims else None
 
 
 def verify(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet) -> Refusal | None:
@@ -50,19 +91,23 @@ def verify(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet) -> Refusa
     key = keys.find(token.kid, token.algorithm)
     if isinstance(key, Refusal):
         return key
-    return check_signature(key, token.algorithm, token.signing_input, token.signature)
+    return check_signature(key, token.algorithm, token.signing_input, token.signature) or check_key_issuer(
+        key, token.claims, policy
+    )
 
 
 class Statement(msgspec.Struct, frozen=True, gc=False):
-    """What the claims of a verified token say under a policy, whoever asks and whenever: read once, weighed often."""
+    """What is known of a token under a policy, whoever asks and whenever: read once, weighed often."""
 
     claims: Mapping[str, Any]
     scopes: tuple[str, ...] | Refusal
     identity: str | Refusal
     kept: KeptClaims
+    optional: tuple[str, ...] = ()
+    """Of exp and aud: what may be missing."""
 
 
-def read_statement(claims: Mapping[str, Any], policy: IssuerPolicy) -> Statement:
+def read_statement(claims: Mapping[str, Any], policy: IssuerPolicy, optional: tuple[str, ...] = ()) -> Statement:
     """Read claims that are known to be the issuer's; raises nothing of its own, but is no boundary."""
     scopes = granted_scopes(claims, policy)
     return Statement(
@@ -70,7 +115,27 @@ def read_statement(claims: Mapping[str, Any], policy: IssuerPolicy) -> Statement
         scopes,
         find_identity(claims, policy),
         kept_claims(claims, () if isinstance(scopes, Refusal) else scopes),
+        optional,
     )
+
+
+def read_introspected(answer: Members, token: UnverifiedToken | None, policy: IssuerPolicy) -> Statement | Refusal:
+    """The statement of an answer, or of a JWT that has passed `precheck` and the answer; as good as the answer is new.
+
+    Refused by `check_active` and `check_token_type` of the answer, by `merge`, and with issuer_missing (unless the
+    policy has `iss` optional) or issuer_mismatch. Raises nothing of its own, but is no boundary.
+    """
+    refusal = check_active(answer) or check_token_type(answer, policy)
+    if refusal is not None:
+        return refusal
+    claims = answer if token is None else merge(token, answer, policy.scope_claims)
+    if isinstance(claims, Refusal):
+        return claims
+    refusal = None if "iss" in policy.introspection_optional and "iss" not in claims else check_issuer(claims, policy)
+    if refusal is None and token is not None:
+        # An answer that says more must not take off the token what shows that it is an ID token.
+        refusal = check_use(token.claims, id_tokens=policy.accept_id_tokens)
+    return refusal or read_statement(claims, policy, policy.introspection_optional)
 
 
 def weigh(statement: Statement, request: LoginRequest, policy: IssuerPolicy, now: float) -> Verdict:
@@ -79,7 +144,7 @@ def weigh(statement: Statement, request: LoginRequest, policy: IssuerPolicy, now
     An identity is in the verdict as soon as time, issuer and audience are right, also if scope or role are not.
     """
     kept, scopes, identity = statement.kept, statement.scopes, statement.identity
-    refusal = check_claims(statement.claims, policy, now)
+    refusal = check_claims(statement.claims, policy, now, statement.optional)
     if refusal is not None:
         return Verdict.refused(refusal, claims=kept)
     if isinstance(scopes, Refusal):
@@ -115,3 +180,8 @@ def _expected(found: str, allowed: Sequence[str]) -> str:
     return (
         f"the token's header has {found}; allowed is {' or '.join(repr(name) if name else 'none' for name in allowed)}"
     )
+
+
+def _unforeseen(error: Exception) -> Refusal:
+    """Only the kind of error is told: its text may hold a piece of the token."""
+    return Refusal(Reason.INTERNAL_ERROR, f"pgoauthd failed with {type(error).__name__} while it judged the token")
