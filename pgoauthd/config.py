@@ -49,6 +49,13 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     """auto (readable on a terminal, JSON otherwise), text, json."""
 
 
+class Reload(msgspec.Struct, frozen=True, kw_only=True):
+    """How a change of the configuration reaches the running daemon."""
+
+    watch: bool = True
+    """Without a signal: a while after this file, or one that it names, has changed."""
+
+
 class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
     """Where ended attempts are written, one JSON object a line (docs/outcome.md)."""
 
@@ -246,6 +253,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     web: Web = Web()
     state: State = State()
     log: Log = Log()
+    reload: Reload = Reload()
     outcomes: Outcomes = Outcomes()
     issuers: tuple[Issuer, ...] = ()
     clusters: tuple[Cluster, ...] = ()

@@ -1,6 +1,6 @@
 """Reads a TOML configuration into a Config, or one ConfigError with every problem, its line and its remedy.
 
-It never looks at anything but the text it is handed, apart from `load` and the CA files that the text names.
+It never looks at anything but the text it is handed, apart from `load` and whether files that the text names are there.
 """
 
 from __future__ import annotations
@@ -8,32 +8,20 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-from pgoauthd.config import Callout, Cluster, Config, Introspection, Issuer, Log, Notify, Outcomes, RoleRule, State, Web
+from pgoauthd.config import Cluster, Config, Introspection, Issuer, Notify
+from pgoauthd.configchecks import Findings, check_whole
+from pgoauthd.configissuers import complete_issuer
+from pgoauthd.configlines import Lines
 from pgoauthd.configrules import RULES
 from pgoauthd.errors import ConfigError, Problem
-from pgoauthd.tokens.metadata import check_url
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-_NESTED: dict[tuple[type[msgspec.Struct], str], type[msgspec.Struct]] = {
-    (Config, "callout"): Callout,
-    (Config, "web"): Web,
-    (Config, "state"): State,
-    (Config, "log"): Log,
-    (Config, "outcomes"): Outcomes,
-    (Config, "issuers"): Issuer,
-    (Config, "clusters"): Cluster,
-    (Config, "notify"): Notify,
-    (Issuer, "introspection"): Introspection,
-    (Issuer, "role_rules"): RoleRule,
-}
 
 _REQUIRED_REMEDY: dict[tuple[type[msgspec.Struct], str], str] = {
     (Issuer, "issuer"): "give the issuer exactly as in its tokens' iss",
@@ -46,12 +34,18 @@ _REQUIRED_REMEDY: dict[tuple[type[msgspec.Struct], str], str] = {
     (Notify, "url"): "give the receiver's URL",
 }
 
+_INSTEAD: dict[tuple[type[msgspec.Struct], str], str] = {
+    (Issuer, "grants"): "rename it to role_rules",
+    (Introspection, "client_secret"): "write the secret into a file of its own and name that in client_secret_file",
+}
+"""What to do about keys that were, or might be thought to be."""
+
 _HARMLESS: dict[object, object] = {str: "", tuple[str, ...]: ()}
 """Stands in for a required value that is missing or wrong, so that reading can go on."""
 
 
-def load(path: Path) -> Config:
-    """Read the configuration file; ConfigError with all its problems."""
+def load(path: Path, *, as_service: bool = True) -> Config:
+    """Read the configuration file; ConfigError with all its problems. `as_service` as for `parse`."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -59,22 +53,27 @@ def load(path: Path) -> Config:
         raise ConfigError(str(path), (problem,)) from None
     except UnicodeDecodeError:
         raise ConfigError(str(path), (Problem("file", "is not UTF-8", "save it as UTF-8"),)) from None
-    return parse(text, source=str(path))
+    return parse(text, source=str(path), as_service=as_service)
 
 
-def parse(text: str, *, source: str = "configuration") -> Config:
-    """Turn TOML into a Config; ConfigError with all problems, each with its line or key and a remedy."""
+def parse(text: str, *, source: str = "configuration", as_service: bool = True) -> Config:
+    """Turn TOML into a Config; ConfigError with all problems, each with its line or key and a remedy.
+
+    `as_service`: for this very process, so that credentials which the text names must be there; else they are left
+    unchecked where CREDENTIALS_DIRECTORY is not set, as for somebody who checks a file in a shell.
+    """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(source, (Problem("TOML", str(error), "correct the syntax at that line"),)) from None
+        problem = Problem("TOML", str(error), "correct it at that line; each key and each table may stand once")
+        raise ConfigError(source, (problem,)) from None
     reader = _Reader()
     config = reader.table(Config, raw, "")
-    _check_whole(config, raw, reader.problem)
-    if reader.problems:
-        places = _Places(text)
-        reader.problems.sort(key=lambda problem: places.line_of(problem.where) or 0)
-        raise ConfigError(source, tuple(places.tell(problem) for problem in reader.problems))
+    check_whole(config, raw, reader.found, as_service=as_service)
+    if reader.found.problems:
+        lines = Lines(text)
+        problems = sorted(reader.found.problems, key=lambda problem: lines.of(problem.where) or 0)
+        raise ConfigError(source, tuple(lines.tell(problem) for problem in problems))
     return config
 
 
@@ -82,36 +81,41 @@ class _Reader:
     """Reads tables field by field, so that one mistake does not hide the next."""
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.found = Findings()
 
     def table(self, kind: type[T], raw: dict[str, Any], path: str) -> T:
-        """A value of `kind`; what is wrong in `raw` goes to `problems` and is replaced by something harmless."""
-        fields = {field.name: field for field in msgspec.structs.fields(kind)}
+        """A value of `kind`; what is wrong in `raw` goes to `found` and is replaced by something harmless."""
+        if kind is Issuer:
+            raw = complete_issuer(raw, path, self.found.report)
+        fields = _fields(kind)
         values: dict[str, Any] = {}
         for key, value in raw.items():
             where = f"{path}{key}"
             if key not in fields:
-                self.problem(where, "is not a known key", _did_you_mean(key, fields))
-            elif (nested := _NESTED.get((kind, key))) is not None:
-                values[key] = self.nested(nested, value, where)
+                self.found.report(where, "is not a known key", _remedy(kind, key, fields))
+            elif (nested := _nested(fields[key].type)) is not None:
+                self.nested(values, key, nested, value, where)
             else:
                 self.leaf(values, key, fields[key].type, value, where)
         self.check(kind, values, path)
         for name, field in fields.items():
             if name not in values and field.required:
                 if name not in raw:
-                    self.problem(f"{path}{name}", "is required", _REQUIRED_REMEDY[kind, name])
+                    self.found.report(f"{path}{name}", "is required", _REQUIRED_REMEDY[kind, name])
                 values[name] = _HARMLESS[field.type]
         return kind(**values)
 
-    def nested(self, kind: type[msgspec.Struct], value: object, where: str) -> object:
-        single = kind in (Callout, Web, State, Log, Outcomes, Introspection)
-        if single and isinstance(value, dict):
-            return self.table(kind, value, f"{where}.")
-        if not single and isinstance(value, list) and all(isinstance(item, dict) for item in value):
-            return tuple(self.table(kind, item, f"{where}[{i}].") for i, item in enumerate(value))
-        self.problem(where, "is not a table", f"write [{where}]" if single else f"write [[{where}]]")
-        return kind() if single else ()
+    def nested(
+        self, values: dict[str, Any], key: str, nested: tuple[type[msgspec.Struct], bool], value: object, where: str
+    ) -> None:
+        kind, many = nested
+        if not many and isinstance(value, dict):
+            values[key] = self.table(kind, value, f"{where}.")
+        elif many and isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            values[key] = tuple(self.table(kind, item, f"{where}[{i}].") for i, item in enumerate(value))
+        else:
+            name = _INDEX.sub("", where)
+            self.found.report(where, "is not a table", f"write [[{name}]]" if many else f"write [{name}]")
 
     def leaf(self, values: dict[str, Any], key: str, kind: object, value: object, where: str) -> None:
         try:
@@ -120,49 +124,36 @@ class _Reader:
             remedy = "see docs/configuration.md for the type of this key"
             if isinstance(value, str) and kind == tuple[str, ...]:
                 remedy = f'write ["{value}"]'
-            self.problem(where, _plain(str(error)), remedy)
+            self.found.report(where, _plain(str(error)), remedy)
 
     def check(self, kind: type[msgspec.Struct], values: dict[str, Any], path: str) -> None:
         for name, rule in RULES.get(kind, {}).items():
             if name in values and (wrong := rule(values[name])) is not None:
-                self.problem(f"{path}{name}", *wrong)
+                self.found.report(f"{path}{name}", *wrong)
                 del values[name]
 
-    def problem(self, where: str, what: str, remedy: str) -> None:
-        self.problems.append(Problem(where, what, remedy))
+
+_INDEX = re.compile(r"\[\d+\]")
+"""The header of `issuers[0].introspection` is [issuers.introspection]."""
 
 
-def _check_whole(config: Config, raw: Mapping[str, Any], problem: Callable[[str, str, str], None]) -> None:
-    """What no single value shows: names and issuers given twice, grants that grant nothing, https."""
-    groups = ((config.clusters, "name"), (config.issuers, "issuer"), (config.issuers, "name"), (config.notify, "name"))
-    for group, key in groups:
-        seen: set[str] = set()
-        for i, item in enumerate(group):
-            # An issuer without a name goes by its issuer: keys and metrics are told apart by it.
-            value = item.label if isinstance(item, Issuer) and key == "name" else getattr(item, key)
-            if value and value in seen:
-                problem(f"{_PLURAL[type(item)]}[{i}].{key}", f"{value!r} is given twice", "each may stand once")
-            seen.add(value)
-    for i, issuer in enumerate(config.issuers):
-        _check_issuer(issuer, f"issuers[{i}].", problem)
-    if not {"issuers", "clusters"} & raw.keys():
-        problem(
-            "issuers, clusters", "are both missing, so there is nothing to do", "add [[issuers]], [[clusters]] or both"
-        )
+@cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """By name; msgspec evaluates the annotations each time that it is asked."""
+    return {field.name: field for field in msgspec.structs.fields(kind)}
 
 
-def _check_issuer(issuer: Issuer, path: str, problem: Callable[[str, str, str], None]) -> None:
-    for key, url in (("issuer", issuer.issuer), ("jwks_uri", issuer.jwks_uri)):
-        if url and (wrong := check_url(url, allow_loopback_http=issuer.allow_loopback_http)) is not None:
-            problem(f"{path}{key}", wrong, "use https (on loopback http too with allow_loopback_http = true)")
-    if issuer.ca_file is not None and not Path(issuer.ca_file).is_file():
-        problem(f"{path}ca_file", f"{issuer.ca_file!r} is not a file", "give a PEM file of CA certificates")
+def _nested(kind: object) -> tuple[type[msgspec.Struct], bool] | None:
+    """The struct of a table or of a list of tables, and whether it is a list; None for a leaf."""
+    for part in (kind, *get_args(kind)):
+        if isinstance(part, type) and issubclass(part, msgspec.Struct):
+            return part, get_origin(kind) is tuple
+    return None
 
 
-_PLURAL: dict[type[msgspec.Struct], str] = {Cluster: "clusters", Issuer: "issuers", Notify: "notify"}
-
-
-def _did_you_mean(key: str, fields: dict[str, Any]) -> str:
+def _remedy(kind: type[msgspec.Struct], key: str, fields: dict[str, Any]) -> str:
+    if (instead := _INSTEAD.get((kind, key))) is not None:
+        return instead
     close = difflib.get_close_matches(key, fields, n=1)
     return f"did you mean {close[0]}?" if close else "known are " + ", ".join(fields)
 
@@ -170,48 +161,3 @@ def _did_you_mean(key: str, fields: dict[str, Any]) -> str:
 def _plain(error: str) -> str:
     """Msgspec's words without its JSON path."""
     return error.split(" - at `", maxsplit=1)[0].replace("`", "").replace("Expected", "expected")
-
-
-class _Places:
-    """Where keys and tables stand in the text, by dotted path; a problem without a place gets that of its table."""
-
-    def __init__(self, text: str) -> None:
-        self._lines: dict[str, int] = {}
-        self._counts: dict[str, int] = {}
-        table = ""
-        for number, line in enumerate(text.splitlines(), 1):
-            if (header := _HEADER.match(line)) is not None:
-                table = self._enter(header["name"], is_list=line.lstrip().startswith("[["))
-                self._lines.setdefault(table, number)
-            elif (key := _KEY.match(line)) is not None:
-                self._lines.setdefault(f"{table}.{key['name']}".lstrip("."), number)
-
-    def line_of(self, where: str) -> int | None:
-        """The line of a key or, where it is not there, of the table that lacks it."""
-        while where:
-            if (line := self._lines.get(where)) is not None:
-                return line
-            where = where.rpartition(".")[0]
-        return None
-
-    def tell(self, problem: Problem) -> Problem:
-        """The problem with its line."""
-        line = self.line_of(problem.where)
-        return problem if line is None else replace(problem, where=f"line {line}, {problem.where}")
-
-    def _enter(self, name: str, *, is_list: bool) -> str:
-        """The path of a table, with the index of each list of tables that it is in."""
-        path = ""
-        *outer, last = (part.strip(" \"'") for part in name.split("."))
-        for part in outer:
-            path = f"{path}.{part}".lstrip(".")
-            path += f"[{self._counts[path] - 1}]" if path in self._counts else ""
-        path = f"{path}.{last}".lstrip(".")
-        if not is_list:
-            return path
-        self._counts[path] = self._counts.get(path, 0) + 1
-        return f"{path}[{self._counts[path] - 1}]"
-
-
-_HEADER = re.compile(r"\s*\[{1,2}(?P<name>[^\[\]]+)\]")
-_KEY = re.compile(r"""\s*["']?(?P<name>[A-Za-z0-9_-]+)["']?\s*=""")
