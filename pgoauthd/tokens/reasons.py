@@ -325,8 +325,8 @@ class Reason(StrEnum):
     )
     KEY_MISMATCH = (
         "key_mismatch", Stage.SIGNATURE, Fault.CLIENT,
-        "The key that the token names is not one for the token's algorithm.",
-        "Check which software made the token; the key set binds each key to its algorithm.",
+        "The key that the token names is not one for the token's algorithm or issuer.",
+        "Check which software made the token; the key set binds each key to its algorithm, and some to one issuer.",
     )
     SIGNATURE_INVALID = (
         "signature_invalid", Stage.SIGNATURE, Fault.CLIENT,
