@@ -165,17 +165,17 @@ class Validator:
         if keys is not None:
             return self._judge_signed(bearer, token, request, policy, keys)
         # What is wrong with it whatever the keys are, another issuer above all, must not cause a fetch.
-        refusal = precheck(token, policy, _NO_KEYS, self._clock.time())
-        if refusal is None or refusal.reason in _WANTS_KEYS:
+        verdict = precheck(token, policy, _NO_KEYS, self._clock.time())
+        if verdict is None or verdict.reason in _WANTS_KEYS:
             return AwaitsIssuer(bearer, token, request, policy, wants_keys=True)
-        return Verdict.refused(refusal)
+        return verdict
 
     def _judge_signed(
         self, bearer: BearerToken, token: UnverifiedToken, request: LoginRequest, policy: IssuerPolicy, keys: KeySet
     ) -> Verdict | AwaitsIssuer:
         if policy.mode is Mode.JWT_THEN_INTROSPECT:
-            refusal = precheck(token, policy, keys, self._clock.time())
-            return self._introspected(bearer, token, request, policy) if refusal is None else Verdict.refused(refusal)
+            refused = precheck(token, policy, keys, self._clock.time())
+            return refused or self._introspected(bearer, token, request, policy)
         verdict = judge(token, request, policy, keys, self._clock.time())
         self._count_miss()
         if verdict.authorized:

@@ -60,15 +60,19 @@ def judge_introspected(
         return Verdict.refused(_unforeseen(error))
 
 
-def precheck(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet, now: float) -> Refusal | None:
+def precheck(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet, now: float) -> Verdict | None:
     """None if the issuer may be asked about this JWT: it signed it, and nothing that it says forbids a login already.
 
     Audience, scope and identity are for the answer to tell: lightweight tokens lack them. Raises nothing.
     """
     try:
-        return verify(token, policy, keys) or check_lasting_claims(token.claims, policy, now)
+        refusal = verify(token, policy, keys)
+        if refusal is not None:
+            return Verdict.refused(refusal)
+        refusal = check_lasting_claims(token.claims, policy, now)
+        return None if refusal is None else Verdict.refused(refusal, claims=read_statement(token.claims, policy).kept)
     except Exception as error:  # noqa: BLE001 - the boundary: a crash would leave the server without an answer
-        return _unforeseen(error)
+        return Verdict.refused(_unforeseen(error))
 
 
 def check_before_introspection(token: UnverifiedToken, policy: IssuerPolicy) -> Refusal | None:

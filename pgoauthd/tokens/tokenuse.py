@@ -15,9 +15,9 @@ from pgoauthd.tokens.wording import kind, listed, quoted
 
 _ACCESS_TOKEN_WORDS = {
     "typ": ("bearer", "dpop", "access", "at+jwt", "jwt"),
-    "token_use": ("access",),
+    "token_use": ("access", "access_token"),
 }
-"""Claims with which Keycloak (typ) and Amazon Cognito (token_use) tell their kinds of tokens apart."""
+"""Claims with which Keycloak (typ), Amazon Cognito and Ory Hydra (token_use) tell their kinds of tokens apart."""
 _ID_TOKEN_CLAIMS = ("at_hash", "c_hash")
 """Only ID tokens have them (OpenID Connect Core 1.0 sections 3.1.3.6 and 3.3.2.11)."""
 _ACCESS_TOKEN_CLAIMS = ("scope", "scp", "client_id", "cid", "appid", "token_use")

@@ -72,7 +72,8 @@ def test_no_verdict_holds_a_piece_of_the_token(case: IntrospectionCase) -> None:
 @of_table
 def test_nothing_is_kept_that_the_issuer_did_not_say_of_an_active_token(case: IntrospectionCase) -> None:
     verdict = judge_case(case).verdict
-    if case.reason.stage in TOLD_NOTHING or case.reason is Reason.TOKEN_INACTIVE or not case.asked:
+    unverified = case.reason.stage is not Stage.CLAIMS or case.reason in (Reason.ISSUER_MISSING, Reason.ISSUER_MISMATCH)
+    if case.reason.stage in TOLD_NOTHING or case.reason is Reason.TOKEN_INACTIVE or (unverified and not case.asked):
         assert verdict.claims is None
     assert (verdict.authn_id is not None) is (case.reason.stage in IDENTIFIED)
 
@@ -201,7 +202,7 @@ def test_what_nobody_foresaw_is_a_refusal_that_names_only_the_kind_of_error() ->
 
 def test_what_nobody_foresaw_before_the_issuer_is_asked_is_a_refusal() -> None:
     unforeseen = Refusal(Reason.INTERNAL_ERROR, "pgoauthd failed with AttributeError while it judged the token")
-    assert precheck(_token(), MERGING.policy, BrokenKeys(()), NOW) == unforeseen
+    assert precheck(_token(), MERGING.policy, BrokenKeys(()), NOW) == Verdict.refused(unforeseen)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,19 @@ def test_the_issuer_is_asked_about_a_jwt_that_it_signed_and_that_is_not_bad_alre
 ) -> None:
     refusal = precheck(_token(**changes), MERGING.policy, published(), NOW)
     assert (refusal.reason if refusal else None) is reason
+
+
+def test_an_expired_jwt_that_the_issuer_signed_is_refused_with_what_it_says() -> None:
+    verdict = precheck(_token(exp=NOW - 31), MERGING.policy, published(), NOW)
+    assert verdict is not None
+    assert verdict.claims is not None
+    assert (verdict.claims.sub, verdict.authn_id) == ("alice", None)
+
+
+def test_a_forged_jwt_is_refused_without_anything_that_it_says() -> None:
+    verdict = precheck(_token(key=EC_FORGER, header={"kid": "ec-256"}), MERGING.policy, published(), NOW)
+    assert verdict is not None
+    assert verdict.claims is None
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def judge_case(case: IntrospectionCase, now: float = NOW) -> Judged:
     bearer = BearerToken.read(case.token(now), max_bytes=MAX_TOKEN_BYTES)
     assert isinstance(bearer, BearerToken)
     token = _verified(bearer, case, now)
-    if isinstance(token, Refusal):
-        return Judged(Verdict.refused(token), asked=False)
+    if isinstance(token, Verdict):
+        return Judged(token, asked=False)
     answer = read_body(case, now)
     if isinstance(answer, Refusal):
         return Judged(Verdict.refused(answer), asked=True)
@@ -48,10 +48,11 @@ def read_body(case: IntrospectionCase, now: float = NOW) -> Mapping[str, Any] | 
     return verify_signed_answer(answer, case.settings.policy, published(), now)
 
 
-def _verified(bearer: BearerToken, case: IntrospectionCase, now: float) -> UnverifiedToken | Refusal | None:
+def _verified(bearer: BearerToken, case: IntrospectionCase, now: float) -> UnverifiedToken | Verdict | None:
     """The token where its own claims count, None where only the answer does."""
     policy = case.settings.policy
     token = decode(bearer)
     if isinstance(token, Refusal) or policy.mode is Mode.INTROSPECT:
-        return check_disclosure(bearer, policy)
+        refusal = check_disclosure(bearer, policy)
+        return None if refusal is None else Verdict.refused(refusal)
     return precheck(token, policy, published(), now) or token
