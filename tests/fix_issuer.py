@@ -1,4 +1,4 @@
-"""An identity provider on loopback that serves metadata and keys over real sockets, and misbehaves where told to."""
+"""An identity provider on loopback: metadata, keys and introspection over real sockets, and misbehaviour where told."""
 
 from __future__ import annotations
 
@@ -15,24 +15,39 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from tests.fix_tokens import key_set, signing_key
+from tests.fix_client import RegisteredClient
+from tests.fix_tokens import SigningKey, assemble, key_set, signing_key
 
 DEADLINE = 20.0
 REALM = "/realms/database"
 OPENID = "openid"
 OAUTH = "oauth"
 JWKS = "jwks"
+INTROSPECTION = "introspection"
+SIGNED_ANSWER = "application/token-introspection+jwt"
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class LocalIssuer:
-    """Serves REALM as an issuer; `keys`, `metadata` and `script` may change at any time."""
+    """Serves REALM as an issuer; `keys`, `metadata`, `tokens`, `client` and `script` may change at any time."""
 
     def __init__(self, url: str) -> None:
         self.issuer = url + REALM
         self.keys: Mapping[str, Any] = key_set(signing_key("rsa-1"))
-        self.metadata: dict[str, Any] = {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"}
+        self.metadata: dict[str, Any] = {
+            "issuer": self.issuer,
+            "jwks_uri": f"{self.issuer}/keys",
+            "introspection_endpoint": f"{self.issuer}/introspect",
+        }
+        self.tokens: dict[str, Mapping[str, Any]] = {}
+        """What introspection answers about each, besides that it is active; every other token is not."""
+        self.client = RegisteredClient(audience=self.issuer)
+        """Who may introspect."""
+        self.answer_key: SigningKey = signing_key("rsa-1")
+        """Signs answers, where a signed one is asked for."""
+        self.forms: list[dict[str, str]] = []
+        """Of each introspection."""
         self.script: dict[str, Answer] = {}
         """By endpoint: how to answer instead."""
         self.asked: Counter[str] = Counter()
@@ -64,6 +79,7 @@ class LocalIssuer:
             f"{REALM}/.well-known/openid-configuration": OPENID,
             f"/.well-known/oauth-authorization-server{REALM}": OAUTH,
             f"{REALM}/keys": JWKS,
+            f"{REALM}/introspect": INTROSPECTION,
         }.get(request.path, request.path)
         async with self._arrived:
             self.asked[endpoint] += 1
@@ -74,7 +90,30 @@ class LocalIssuer:
             return await self.script[endpoint](request)
         if endpoint in (OPENID, OAUTH):
             return web.json_response(self.metadata)
+        if endpoint == INTROSPECTION:
+            return await self.introspect(request)
         return web.json_response(self.keys) if endpoint == JWKS else web.Response(status=404)
+
+    async def introspect(self, request: web.BaseRequest) -> web.StreamResponse:
+        """RFC 7662 section 2, and RFC 9701 section 5 for who accepts that."""
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        self.forms.append(form)
+        if request.method != "POST":
+            return web.Response(status=405)
+        if not self.client.is_asking(request, form):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        members = self.tokens.get(form.get("token", ""))
+        answer = {"active": False} if members is None else {"active": True, **members}
+        if request.headers.get("Accept") == SIGNED_ANSWER:
+            return web.Response(text=self.sign_answer(answer), content_type=SIGNED_ANSWER)
+        return web.json_response(answer)
+
+    def sign_answer(self, answer: Mapping[str, Any], **claims: object) -> str:
+        """A signed answer, good but for `claims`."""
+        key = self.answer_key
+        envelope = {"iss": self.issuer, "aud": self.client.client_id, "iat": int(self.client.now())}
+        header = {"alg": key.algorithm, "kid": key.kid, "typ": "token-introspection+jwt"}
+        return assemble(header, {**envelope, "token_introspection": answer, **claims}, key=key)
 
     async def hang(self, request: web.BaseRequest) -> web.StreamResponse:
         """Say nothing."""
@@ -111,9 +150,12 @@ async def running_issuer(tls: ssl.SSLContext | None = None) -> AsyncIterator[Loc
             await http.shutdown(1.0)
 
 
-def says(status: int, body: bytes = b"") -> Answer:
+def says(status: int, body: bytes = b"", **headers: str) -> Answer:
+    """Always the same; `_` in the names of headers stands for `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
     async def answer(_request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(status=status, body=body)
+        return web.Response(status=status, body=body, headers=named)
 
     return answer
 
@@ -165,5 +207,29 @@ async def babbles(request: web.BaseRequest) -> web.StreamResponse:
     """Answer with something that is not HTTP."""
     transport = cast("asyncio.Transport", request.transport)
     transport.write(b"220 mail.example ESMTP\r\n")
+    transport.close()
+    return web.Response()
+
+
+def first(*answers: Answer, then: Answer) -> Answer:
+    """Answer with these in turn, and with `then` ever after."""
+    left = list(answers)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return await (left.pop(0) if left else then)(request)
+
+    return answer
+
+
+async def hangs_up(request: web.BaseRequest) -> web.StreamResponse:
+    """Close the connection without a word."""
+    cast("asyncio.Transport", request.transport).close()
+    return web.Response()
+
+
+async def untyped(request: web.BaseRequest) -> web.StreamResponse:
+    """Answer without a Content-Type, which aiohttp would always give."""
+    transport = cast("asyncio.Transport", request.transport)
+    transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     transport.close()
     return web.Response()

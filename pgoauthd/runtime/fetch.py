@@ -1,6 +1,6 @@
-"""Fetches one document of an identity provider, or says why not; never follows a redirect and never trusts a body.
+"""Talks HTTP to one identity provider: asks for documents, posts forms; follows no redirect and trusts no answer.
 
-The rules are those for a server that fetches what a configuration and a provider's metadata name: only https (http on
+The rules are those for a server that asks where a configuration and a provider's metadata say: only https (http on
 loopback by explicit setting), no redirects, no compression, a size limit, one deadline, and no connection to addresses
 that hold a cloud's secrets, whatever DNS says.
 """
@@ -9,69 +9,50 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import socket
-import ssl
-from enum import StrEnum
+from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Protocol, Self
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import msgspec
 
 from pgoauthd import __version__
 from pgoauthd.config import Issuer
-from pgoauthd.errors import ConfigError, Problem
+from pgoauthd.runtime.addresses import forbidden_address, forbidden_host
+from pgoauthd.runtime.fetchfailure import FailureKind, FetchFailure, failure_of, shown
+from pgoauthd.runtime.proxy import read_proxy
+from pgoauthd.runtime.tls import tls_context
 from pgoauthd.tokens.metadata import check_url
 
 MAX_BODY_BYTES = 1_048_576
 """Of a document; the largest key sets in use have a few tens of kilobytes."""
+IDLE_SECONDS = 15.0
+"""A connection is kept for the next request so long: less than what servers and networks close without a word."""
+MIN_CONNECTIONS = 4
 
-_SHOWN_CHARACTERS = 300
-"""Of a text that a server chose, in a message."""
-
-_METADATA_SERVICES = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "169.254.0.0/16",  # IPv4 link-local: the metadata services of most clouds
-        "fe80::/10",  # IPv6 link-local
-        "fd00:ec2::/32",  # AWS
-        "fd20:ce::/32",  # Google
-        "100.100.100.200/32",  # Alibaba
-        "168.63.129.16/32",  # Azure
-        "192.0.0.192/32",  # Oracle
-    )
-)
-
-_IPV4_AT_THE_END = (
-    ipaddress.ip_network("64:ff9b::/96"),  # RFC 6052
-    ipaddress.ip_network("::/96"),  # IPv4-compatible, RFC 4291 section 2.5.5.1
-)
-_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
-"""RFC 8215. Which of the prefix lengths of RFC 6052 a network uses within it cannot be seen."""
-_LOCAL_NAT64_BYTES = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
-"""RFC 6052 section 2.2: where the IPv4 address is with a prefix of 48, 56, 64 and 96 bits."""
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+JSON = "application/json"
 
 
-class FailureKind(StrEnum):
-    """Why a document was not had; values of the `outcome` label of `issuer_fetches`, as `success` is."""
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server answered to a form. Its repr does not show the body."""
 
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    ERROR = "error"
-    """The server answered, but not with the document."""
-    INVALID = "invalid"
-    """A document came, but not one to use."""
+    status: int
+    content_type: str
+    """In lower case, without parameters; empty where there is none."""
+    body: bytes
+    """Read where the status is one of READ_STATUSES, else empty."""
+    retry_after_seconds: int | None = None
+    """Where the server gave it as a number (RFC 9110 section 10.2.3)."""
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} of {len(self.body)} bytes>"
 
 
-class FetchFailure(msgspec.Struct, frozen=True):
-    """One fetch that failed: of which kind, and a sentence with the URL for the operator."""
-
-    kind: FailureKind
-    message: str
+READ_STATUSES = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
+"""RFC 6749 section 5.2: 400 says in its body what is wrong."""
 
 
 class Fetches(Protocol):
@@ -81,32 +62,52 @@ class Fetches(Protocol):
         """The document at `url`."""
 
 
+class Posts(Protocol):
+    """What an introspector needs: `Fetcher`, or another way to endpoints."""
+
+    async def post(
+        self, url: str, form: Mapping[str, str], *, headers: Mapping[str, str], timeout_seconds: float, accept: str
+    ) -> Answer | FetchFailure:
+        """The answer to `form` at `url`."""
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout_seconds: float
+    read: frozenset[HTTPStatus]
+    """Statuses whose bodies are read."""
+
+
 class Fetcher:
-    """Fetches documents for one issuer; an asynchronous context manager that owns the connections."""
+    """Talks to one issuer; an asynchronous context manager that owns the connections."""
 
     def __init__(self, issuer: Issuer) -> None:
+        """ConfigError where ca_file, the client's certificate or the proxy cannot be used."""
         self._deadline = issuer.fetch_timeout_seconds
         self._allow_loopback_http = issuer.allow_loopback_http
-        self._tls = _tls_context(issuer)
+        self._tls = tls_context(issuer)
+        self._proxy = read_proxy(issuer)
+        asked = issuer.introspection
+        self._connections = max(MIN_CONNECTIONS, asked.max_concurrent if asked is not None else 0)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=self._tls,
-                limit=4,
-                force_close=True,  # fetches are minutes apart; an idle connection is only one more thing to break
+                limit=self._connections,
+                keepalive_timeout=IDLE_SECONDS,  # logins wait for introspection; a handshake each would double it
                 use_dns_cache=False,
-                socket_factory=_open_socket,
+                # The address of a proxy is the administrator's choice; the proxy resolves the rest.
+                socket_factory=_open_socket if self._proxy is None else None,
             ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "User-Agent": f"pgoauthd/{__version__}",
-            },
-            timeout=aiohttp.ClientTimeout(total=None),  # `fetch` has the one deadline
+            headers={"Accept-Encoding": "identity", "User-Agent": f"pgoauthd/{__version__}"},
+            timeout=aiohttp.ClientTimeout(total=None),  # each request has the one deadline
             trust_env=False,
         )
         return self
@@ -120,55 +121,110 @@ class Fetcher:
 
     async def fetch(self, url: str) -> bytes | FetchFailure:
         """The document at `url`, at most MAX_BODY_BYTES of it, within the issuer's fetch_timeout_seconds."""
-        if (wrong := check_url(url, allow_loopback_http=self._allow_loopback_http)) is not None:
-            return FetchFailure(FailureKind.INVALID, f"{_shown(url)} {wrong}")
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await self._fetch(url)
-        except TimeoutError:
-            return FetchFailure(FailureKind.TIMEOUT, f"{url} did not answer within {self._deadline:g} seconds")
-        except (aiohttp.ClientError, OSError) as error:
-            return _failure(url, error)
+        answer = await self._request(
+            _Request(
+                method="GET",
+                url=url,
+                headers={"Accept": JSON},
+                body=None,
+                timeout_seconds=self._deadline,
+                read=frozenset({HTTPStatus.OK}),
+            )
+        )
+        if isinstance(answer, FetchFailure):
+            return answer
+        if answer.status != HTTPStatus.OK:
+            return FetchFailure(FailureKind.ERROR, f"{url} answered with status {answer.status}")
+        return answer.body
 
-    async def _fetch(self, url: str) -> bytes | FetchFailure:
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        accept: str = JSON,
+    ) -> Answer | FetchFailure:
+        """What `url` answers to `form`, whatever the status unless it is a redirect, within `timeout_seconds`."""
+        return await self._request(
+            _Request(
+                method="POST",
+                url=url,
+                headers={"Accept": accept, "Content-Type": "application/x-www-form-urlencoded", **headers},
+                body=urlencode(form).encode("ascii"),
+                timeout_seconds=timeout_seconds,
+                read=READ_STATUSES,
+            )
+        )
+
+    async def _request(self, request: _Request) -> Answer | FetchFailure:
+        if (failure := self._refused_url(request.url)) is not None:
+            return failure
+        try:
+            async with asyncio.timeout(request.timeout_seconds):
+                return await self._exchange(request)
+        except TimeoutError:
+            return FetchFailure(
+                FailureKind.TIMEOUT, f"{request.url} did not answer within {request.timeout_seconds:g} seconds"
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            return failure_of(request.url, error)
+
+    def _refused_url(self, url: str) -> FetchFailure | None:
+        wrong = check_url(url, allow_loopback_http=self._allow_loopback_http)
+        if wrong is None and self._proxy is not None:
+            wrong = self._proxy.check_url(url)
+        if wrong is not None:
+            return FetchFailure(FailureKind.INVALID, f"{shown(url)} {wrong}")
+        if (forbidden := forbidden_host(urlsplit(url).hostname or "")) is not None:
+            return FetchFailure(FailureKind.UNREACHABLE, f"{url} cannot be reached: {forbidden}")
+        return None
+
+    async def _exchange(self, request: _Request) -> Answer | FetchFailure:
         if self._session is None:
             raise RuntimeError("a Fetcher is entered before it fetches")
-        async with self._session.get(url, allow_redirects=False) as response:
-            return _refused_answer(url, response) or await _read_body(url, response)
+        proxy, url = self._proxy, request.url
+        async with self._session.request(
+            request.method,
+            url,
+            data=request.body,
+            headers={**request.headers, **(proxy.request_headers(url) if proxy is not None else {})},
+            allow_redirects=False,
+            proxy=proxy.url if proxy is not None else None,
+            proxy_headers=proxy.connect_headers(url) if proxy is not None else None,
+        ) as response:
+            return _redirected(url, response) or await _read(request, response)
 
 
-def _failure(url: str, error: aiohttp.ClientError | OSError) -> FetchFailure:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return FetchFailure(
-                FailureKind.UNREACHABLE, f"{url}: its certificate is not trusted: {error.certificate_error}"
-            )
-        case aiohttp.ClientResponseError():
-            return FetchFailure(FailureKind.ERROR, f"{url} does not speak HTTP: {_shown(error.message)}")
-        case aiohttp.ClientPayloadError():
-            return FetchFailure(FailureKind.ERROR, f"{url} broke off in the middle of its answer")
-        case _:
-            return FetchFailure(FailureKind.UNREACHABLE, f"{url} cannot be reached: {_shown(_described(error))}")
+def _redirected(url: str, response: aiohttp.ClientResponse) -> FetchFailure | None:
+    if not HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST:
+        return None
+    target = shown(response.headers.get("Location", "nowhere").partition("?")[0])
+    return FetchFailure(
+        FailureKind.ERROR,
+        f"{url} redirects to {target} (status {response.status}); redirects are not followed: configure the URL "
+        "that answers",
+    )
 
 
-def _refused_answer(url: str, response: aiohttp.ClientResponse) -> FetchFailure | None:
-    status = response.status
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        target = _shown(response.headers.get("Location", "nowhere"))
-        text = (
-            f"{url} redirects to {target} (status {status}); redirects are not followed: configure the URL that answers"
-        )
-        return FetchFailure(FailureKind.ERROR, text)
-    if status != HTTPStatus.OK:
-        return FetchFailure(FailureKind.ERROR, f"{url} answered with status {status}")
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
-        text = f"{url} answered in Content-Encoding {_shown(encoding)}, which was not asked for"
-        return FetchFailure(FailureKind.INVALID, text)
-    return None
+async def _read(request: _Request, response: aiohttp.ClientResponse) -> Answer | FetchFailure:
+    body = await _read_body(request.url, response) if response.status in request.read else b""
+    if isinstance(body, FetchFailure):
+        return body
+    return Answer(
+        status=response.status,
+        content_type=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+        body=body,
+        retry_after_seconds=_seconds(response.headers.get("Retry-After", "")),
+    )
 
 
 async def _read_body(url: str, response: aiohttp.ClientResponse) -> bytes | FetchFailure:
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        text = f"{url} answered in Content-Encoding {shown(encoding)}, which was not asked for"
+        return FetchFailure(FailureKind.INVALID, text)
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
@@ -177,19 +233,8 @@ async def _read_body(url: str, response: aiohttp.ClientResponse) -> bytes | Fetc
     return bytes(body)
 
 
-def _tls_context(issuer: Issuer) -> ssl.SSLContext | bool:
-    """The system's certificate authorities, or only those of ca_file; ConfigError where that cannot be used."""
-    if issuer.ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=issuer.ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        problem = Problem(
-            f"issuers ({issuer.label}).ca_file",
-            f"{issuer.ca_file} cannot be used: {error.strerror or error}",
-            "name a readable file with certificates in PEM format",
-        )
-        raise ConfigError("configuration", (problem,)) from None
+def _seconds(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - centuries
 
 
 def _open_socket(address_info: aiohttp.AddrInfoType) -> socket.socket:
@@ -198,40 +243,3 @@ def _open_socket(address_info: aiohttp.AddrInfoType) -> socket.socket:
     if (wrong := forbidden_address(str(address[0]))) is not None:
         raise OSError(errno.EACCES, wrong)
     return socket.socket(family=family, type=kind, proto=protocol)
-
-
-def forbidden_address(host: str) -> str | None:
-    """Why this address is never connected to, or None: link-local and metadata services, and what no server has."""
-    possible = _unwrapped(ipaddress.ip_address(host.partition("%")[0]))
-    for address in possible:
-        if any(address in network for network in _METADATA_SERVICES):
-            return f"{address} is link-local or a cloud's metadata service, which is never contacted"
-    address = possible[-1]
-    if address.is_unspecified or address.is_multicast or (address.version == 4 and address.is_reserved):  # noqa: PLR2004 - IPv4
-        return f"{address} is not the address of a server"
-    return None
-
-
-def _unwrapped(address: _Address) -> tuple[_Address, ...]:
-    """The IPv4 addresses that a network could make of an IPv6 one, the likeliest last; else the address itself."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return (address,)
-    if (inner := address.ipv4_mapped or address.sixtofour) is not None:  # RFC 4291 section 2.5.5.2, RFC 3056
-        return (inner,)
-    if address in _LOCAL_NAT64:
-        packed = address.packed
-        return tuple(ipaddress.IPv4Address(bytes(packed[at] for at in places)) for places in _LOCAL_NAT64_BYTES)
-    if any(address in network for network in _IPV4_AT_THE_END) and not (address.is_loopback or address.is_unspecified):
-        return (ipaddress.IPv4Address(address.packed[-4:]),)
-    return (address,)
-
-
-def _described(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error  # what the system said, without aiohttp's words around it
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-
-
-def _shown(text: str) -> str:
-    """A text of others, short and on one line."""
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")[1:-1]

@@ -6,12 +6,11 @@ signature was right under these keys, not that the token is good: time, scopes, 
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections import OrderedDict
 
 import msgspec
 
+from pgoauthd.runtime.tokenhash import keyed_hash
 from pgoauthd.tokens.bearer import BearerToken
 from pgoauthd.tokens.issuers import IssuerPolicy
 from pgoauthd.tokens.judge import Statement
@@ -38,7 +37,7 @@ class VerifiedTokens:
     """The last MAX_TOKENS checks, each for MAX_AGE_SECONDS, oldest first. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._secret = secrets.token_bytes(32)
+        self._hash = keyed_hash()
         self._checks: OrderedDict[bytes, Verified] = OrderedDict()
 
     def __len__(self) -> int:
@@ -61,7 +60,3 @@ class VerifiedTokens:
 
     def _oldest_since(self) -> float:
         return next(iter(self._checks.values())).since
-
-    def _hash(self, token: BearerToken) -> bytes:
-        """Keyed BLAKE2b (RFC 7693 section 2.9): a MAC under a key of this process."""
-        return hashlib.blake2b(token.reveal().encode("ascii"), digest_size=32, key=self._secret).digest()

@@ -1,36 +1,38 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import json
 import socket
-import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from aiohttp import web
 
 from pgoauthd.config import Issuer
 from pgoauthd.errors import ConfigError
-from pgoauthd.runtime.fetch import MAX_BODY_BYTES, FailureKind, Fetcher, FetchFailure, forbidden_address
+from pgoauthd.runtime.addresses import forbidden_address
+from pgoauthd.runtime.fetch import MAX_BODY_BYTES, Answer, Fetcher
+from pgoauthd.runtime.fetchfailure import FailureKind, FetchFailure
 from pgoauthd.telemetry.metrics import FETCH_OUTCOMES
+from tests.fix_certificates import Authority
 from tests.fix_issuer import (
+    INTROSPECTION,
     JWKS,
     LocalIssuer,
     babbles,
     compressed,
     cuts_short,
     endless,
+    hangs_up,
     redirects,
     resets,
     running_issuer,
     says,
+    untyped,
 )
+from tests.fix_issuer import Answer as Behaviour
 
 
 def settings(**changes: Any) -> Issuer:  # noqa: ANN401 - any field
@@ -47,6 +49,27 @@ async def failure(url: str, **changes: Any) -> FetchFailure:  # noqa: ANN401
     result = await fetch(url, **changes)
     assert isinstance(result, FetchFailure)
     return result
+
+
+async def post(url: str, form: Mapping[str, str], deadline: float = 10.0) -> Answer | FetchFailure:
+    async with Fetcher(settings()) as fetcher:
+        return await fetcher.post(url, form, headers={}, timeout_seconds=deadline)
+
+
+async def answer(provider: LocalIssuer) -> Answer:
+    result = await post(introspection_url(provider), {"token": "t"})
+    assert isinstance(result, Answer), result
+    return result
+
+
+async def post_failure(provider: LocalIssuer, deadline: float = 10.0) -> FetchFailure:
+    result = await post(introspection_url(provider), {"token": "t"}, deadline)
+    assert isinstance(result, FetchFailure), result
+    return result
+
+
+def introspection_url(provider: LocalIssuer) -> str:
+    return f"{provider.issuer}/introspect"
 
 
 def keys_url(provider: LocalIssuer) -> str:
@@ -269,41 +292,14 @@ def test_a_name_that_resolves_to_forbidden_addresses_is_not_connected_to() -> No
     assert "fd00:ec2::254 is link-local" in result.message
 
 
-def certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that signs itself, and the context of a server that has it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    today = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(today - dt.timedelta(days=1))
-        .not_valid_after(today + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    public, private = directory / "ca.pem", directory / "key.pem"
-    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(public, private)
-    return public, context
-
-
 async def test_a_certificate_of_the_configured_authority_is_trusted(tmp_path: Path) -> None:
-    ca_file, context = certificate(tmp_path)
-    async with running_issuer(context) as provider:
-        assert isinstance(await fetch(keys_url(provider), ca_file=str(ca_file)), bytes)
+    authority = Authority(tmp_path)
+    async with running_issuer(authority.server("127.0.0.1")) as provider:
+        assert isinstance(await fetch(keys_url(provider), ca_file=authority.ca_file), bytes)
 
 
 async def test_a_certificate_of_nobody_is_refused(tmp_path: Path) -> None:
-    _, context = certificate(tmp_path)
-    async with running_issuer(context) as provider:
+    async with running_issuer(Authority(tmp_path).server("127.0.0.1")) as provider:
         result = await failure(keys_url(provider))
         assert result.kind is FailureKind.UNREACHABLE
         assert "certificate is not trusted" in result.message
@@ -311,10 +307,10 @@ async def test_a_certificate_of_nobody_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_certificate_for_another_host_is_refused(tmp_path: Path) -> None:
-    ca_file, context = certificate(tmp_path)
-    async with running_issuer(context) as provider:
+    authority = Authority(tmp_path)
+    async with running_issuer(authority.server("127.0.0.1")) as provider:
         url = keys_url(provider).replace("127.0.0.1", "localhost")
-        assert (await failure(url, ca_file=str(ca_file))).kind is FailureKind.UNREACHABLE
+        assert (await failure(url, ca_file=authority.ca_file)).kind is FailureKind.UNREACHABLE
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a certificate"])
@@ -327,4 +323,166 @@ def test_a_ca_file_that_cannot_be_used_is_a_configuration_error(tmp_path: Path, 
 
 
 def test_the_kinds_of_failure_are_the_outcomes_that_are_counted() -> None:
-    assert set(FETCH_OUTCOMES) == {"success", *FailureKind}
+    assert set(FETCH_OUTCOMES) == {"success", "client_refused", *FailureKind}
+
+
+async def test_a_form_is_posted_as_it_is(provider: LocalIssuer) -> None:
+    form = {"token": "a+b/c=", "client_secret": "s &=%ü", "token_type_hint": "access_token"}
+    await post(introspection_url(provider), form)
+    assert provider.forms == [form]
+    (headers,) = provider.headers
+    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert (headers["Accept"], headers["Accept-Encoding"]) == ("application/json", "identity")
+
+
+async def test_posts_share_a_connection(provider: LocalIssuer) -> None:
+    peers = set()
+
+    async def note_peer(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.json_response({})
+
+    provider.script[INTROSPECTION] = note_peer
+    async with Fetcher(settings()) as fetcher:
+        for _ in range(3):
+            await fetcher.post(introspection_url(provider), {}, headers={}, timeout_seconds=10.0)
+    assert len(peers) == 1
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_the_body_of_an_answer_or_an_error_is_read(provider: LocalIssuer, status: int) -> None:
+    provider.script[INTROSPECTION] = says(status, b"{}", Content_Type="Application/JSON; charset=utf-8")
+    assert await answer(provider) == Answer(status=status, content_type="application/json", body=b"{}")
+
+
+@pytest.mark.parametrize("status", [201, 401, 403, 404, 405, 429, 500, 502, 503, 504])
+async def test_no_other_body_is_read(provider: LocalIssuer, status: int) -> None:
+    provider.script[INTROSPECTION] = says(status, b"<html>" * 1_000, Content_Encoding="gzip")
+    read = await answer(provider)
+    assert (read.status, read.body) == (status, b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("0", 0), ("1", 1), ("120", 120), ("-1", None), ("1.5", None), ("soon", None), ("9" * 400, None), ("¹", None)],
+)
+async def test_retry_after_counts_where_it_is_a_number(provider: LocalIssuer, said: str, seconds: int | None) -> None:
+    provider.script[INTROSPECTION] = says(429, Retry_After=said)
+    assert (await answer(provider)).retry_after_seconds == seconds
+
+
+async def test_an_answer_without_a_type_has_none(provider: LocalIssuer) -> None:
+    provider.script[INTROSPECTION] = untyped
+    assert (await answer(provider)).content_type == ""
+
+
+def test_an_answer_does_not_show_its_body() -> None:
+    shown = Answer(status=200, content_type="application/json", body=b'{"username": "alice"}')
+    assert "alice" not in repr(shown)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_form_does_not_follow_a_redirect(provider: LocalIssuer, status: int) -> None:
+    provider.script[INTROSPECTION] = redirects(f"{provider.issuer}/login?token=canary", status)
+    result = await post_failure(provider)
+    assert result.kind is FailureKind.ERROR
+    assert f"redirects to {provider.issuer}/login (status {status})" in result.message
+    assert "canary" not in result.message
+    assert provider.asked.total() == 1
+
+
+async def test_a_form_has_a_deadline_of_its_own(provider: LocalIssuer) -> None:
+    provider.script[INTROSPECTION] = provider.drip
+    result = await post_failure(provider, deadline=0.1)
+    assert result == FetchFailure(
+        FailureKind.TIMEOUT, f"{introspection_url(provider)} did not answer within 0.1 seconds"
+    )
+
+
+async def test_a_compressed_answer_is_refused_unread(provider: LocalIssuer) -> None:
+    provider.script[INTROSPECTION] = compressed({"active": True})
+    assert (await post_failure(provider)).kind is FailureKind.INVALID
+
+
+async def test_an_answer_over_the_limit_is_given_up(provider: LocalIssuer) -> None:
+    provider.script[INTROSPECTION] = endless()
+    assert (await post_failure(provider)).kind is FailureKind.INVALID
+
+
+async def test_a_connection_that_breaks_before_an_answer_is_passing(provider: LocalIssuer) -> None:
+    provider.script[INTROSPECTION] = resets
+    assert (await post_failure(provider)).passing
+
+
+async def test_a_connection_that_is_closed_before_an_answer_is_passing(provider: LocalIssuer) -> None:
+    provider.script[INTROSPECTION] = hangs_up
+    result = await post_failure(provider)
+    assert (result.kind, result.passing) == (FailureKind.UNREACHABLE, True)
+
+
+async def test_a_refused_connection_is_passing() -> None:
+    async with running_issuer() as gone:
+        pass
+    assert (await post_failure(gone)).passing
+
+
+@pytest.mark.parametrize("misbehaviour", [cuts_short, babbles, says(200, b"x", Content_Encoding="br")])
+async def test_an_answer_that_began_is_not_passing(provider: LocalIssuer, misbehaviour: Behaviour) -> None:
+    provider.script[INTROSPECTION] = misbehaviour
+    assert not (await post_failure(provider)).passing
+
+
+@pytest.mark.parametrize("url", ["https://169.254.169.254/x", "https://no-such-host.invalid/x"])
+async def test_what_will_be_no_better_is_not_passing(url: str) -> None:
+    result = await post(url, {})
+    assert isinstance(result, FetchFailure)
+    assert (result.kind, result.passing) == (FailureKind.UNREACHABLE, False)
+
+
+async def test_a_server_that_asks_for_our_certificate_gets_it(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.certify("pgoauthd")
+    async with running_issuer(authority.server("127.0.0.1", wants_client=True)) as provider:
+        changes = {"ca_file": authority.ca_file, "tls_certificate_file": certificate, "tls_key_file": key}
+        assert isinstance(await fetch(keys_url(provider), **changes), bytes)
+
+
+async def test_a_server_that_asks_for_a_certificate_refuses_who_has_none(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with running_issuer(authority.server("127.0.0.1", wants_client=True)) as provider:
+        assert (await failure(keys_url(provider), ca_file=authority.ca_file)).kind is FailureKind.UNREACHABLE
+        assert provider.asked.total() == 0
+
+
+def test_certificate_and_key_may_be_in_one_file(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).certify("pgoauthd")
+    both = tmp_path / "both.pem"
+    both.write_bytes(Path(certificate).read_bytes() + Path(key).read_bytes())
+    Fetcher(settings(tls_certificate_file=str(both)))
+
+
+def test_a_missing_certificate_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"tls_certificate_file: .*No such file"):
+        Fetcher(settings(tls_certificate_file=str(tmp_path / "none.pem")))
+
+
+def test_a_certificate_without_its_key_is_a_configuration_error(tmp_path: Path) -> None:
+    certificate, _ = Authority(tmp_path).certify("pgoauthd")
+    with pytest.raises(ConfigError, match=r"with the key in the same file cannot be used"):
+        Fetcher(settings(tls_certificate_file=certificate))
+
+
+def test_a_key_of_another_certificate_is_a_configuration_error(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, _ = authority.certify("pgoauthd")
+    _, key = authority.certify("other")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Fetcher(settings(tls_certificate_file=certificate, tls_key_file=key))
+
+
+def test_a_key_with_a_password_is_a_configuration_error_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).certify("pgoauthd", password="canary")
+    with pytest.raises(ConfigError, match="without a password") as caught:
+        Fetcher(settings(tls_certificate_file=certificate, tls_key_file=key))
+    assert "canary" not in str(caught.value)

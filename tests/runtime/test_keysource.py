@@ -180,3 +180,39 @@ async def test_a_silent_host_is_not_asked_for_its_other_metadata_too(provider: L
     provider.script[OPENID] = provider.hang
     assert (await refusal(provider, metrics, fetch_timeout_seconds=0.1)).reason is Reason.IDP_TIMEOUT
     assert provider.asked == {OPENID: 1}
+
+
+async def test_a_configured_metadata_url_is_the_only_one_asked(provider: LocalIssuer, metrics: Metrics) -> None:
+    provider.script["/elsewhere"] = says(200, json.dumps(provider.metadata).encode())
+    url = provider.issuer.replace("/realms/database", "/elsewhere")
+    assert isinstance(await read(provider, metrics, metadata_url=url), KeySet)
+    assert provider.asked == {"/elsewhere": 1, JWKS: 1}
+
+
+async def test_a_configured_metadata_url_that_fails_is_not_made_up_for(provider: LocalIssuer, metrics: Metrics) -> None:
+    url = provider.issuer.replace("/realms/database", "/elsewhere")
+    refused = await refusal(provider, metrics, metadata_url=url)
+    assert refused == Refusal(Reason.IDP_ERROR, f"{url} answered with status 404")
+    assert provider.asked == {"/elsewhere": 1}
+
+
+async def test_metadata_at_a_configured_url_must_name_the_issuer(provider: LocalIssuer, metrics: Metrics) -> None:
+    other = {**provider.metadata, "issuer": "https://id.example/realms/other"}
+    provider.script["/elsewhere"] = says(200, json.dumps(other).encode())
+    url = provider.issuer.replace("/realms/database", "/elsewhere")
+    assert (await refusal(provider, metrics, metadata_url=url)).reason is Reason.IDP_METADATA_INVALID
+
+
+async def test_the_time_that_each_fetch_took_is_observed(provider: LocalIssuer, metrics: Metrics) -> None:
+    provider.script[OPENID] = says(404)
+    await read(provider, metrics)
+    assert durations(metrics) == {"metadata": 2, "jwks": 1}
+
+
+def durations(metrics: Metrics) -> dict[str, float | None]:
+    """How many were observed, by endpoint."""
+    name = "pgoauthd_issuer_fetch_duration_seconds_count"
+    return {
+        endpoint: metrics.registry.get_sample_value(name, {"issuer": NAME, "endpoint": endpoint})
+        for endpoint in ("metadata", "jwks")
+    }
