@@ -123,20 +123,22 @@ class IntrospectionClient:
             return _Attempt(Asked(refusal), answer.kind, 0.0 if answer.passing else None)
         if answer.status != HTTPStatus.OK:
             return self._read_error(url, answer)
+        if (wrong := self._wrong_type(answer.content_type)) is not None:
+            return _Attempt(Asked(Refusal(Reason.INTROSPECTION_INVALID, f"{url} {wrong}")), FailureKind.INVALID)
         asked = await self._read_good(url, answer)
-        return _Attempt(asked, SUCCESS if asked.working else FailureKind.INVALID)
+        usable = not isinstance(asked.answer, Refusal) or asked.answer.reason is Reason.TOKEN_INACTIVE
+        return _Attempt(asked, SUCCESS if usable else FailureKind.INVALID)
 
     async def _read_good(self, url: str, answer: HttpAnswer) -> Asked:
-        if (wrong := self._wrong_type(answer.content_type)) is not None:
-            return Asked(Refusal(Reason.INTROSPECTION_INVALID, f"{url} {wrong}"))
+        """What is wrong with it is wrong for this token: who can choose a claim must not stop all introspection."""
         read = read_signed_answer(answer.body) if self._signed else read_answer(answer.body)
         if isinstance(read, UnverifiedToken):
             keys = await self._keys.keys_for(self._label, read.kid)
             if isinstance(keys, Refusal):
-                return Asked(keys, working=True)  # what fails is another endpoint
+                return Asked(keys, working=True)
             read = verify_signed_answer(read, self._policy, keys, self._clock.time())
         if isinstance(read, Refusal) and read.reason is not Reason.TOKEN_INACTIVE:
-            return Asked(Refusal(read.reason, f"{url}: {read.message}"))
+            return Asked(Refusal(read.reason, f"{url}: {read.message}"), working=True)
         return Asked(read, size=len(answer.body), working=True)
 
     def _wrong_type(self, content_type: str) -> str | None:

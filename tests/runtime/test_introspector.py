@@ -700,9 +700,20 @@ FAILURES: list[tuple[Misbehaviour, Reason]] = [
     (lambda p: p.hang, Reason.IDP_TIMEOUT),
     (lambda _: says(500), Reason.IDP_ERROR),
     (lambda _: says(429), Reason.IDP_ERROR),
-    (lambda _: json_says(200, "{}"), Reason.INTROSPECTION_INVALID),
+    (lambda _: says(200), Reason.INTROSPECTION_INVALID),
     (lambda _: says(401), Reason.IDP_CLIENT_REFUSED),
 ]
+
+
+async def test_answers_that_cannot_be_used_for_their_own_token_do_not_stop_the_asking_about_others(
+    provider: LocalIssuer, tmp_path: Path
+) -> None:
+    provider.script[INTROSPECTION] = json_says(200, '{"active":true,"name":NaN}')
+    async with asking(introspecting(provider, tmp_path)) as it:
+        for number in range(6):
+            assert (await it.refusal(f"token-{number}")).reason is Reason.INTROSPECTION_INVALID
+        assert it.breaker_open() == 0
+        assert provider.asked[INTROSPECTION] == 6
 
 
 @pytest.mark.parametrize(("failure", "reason"), FAILURES)
