@@ -35,5 +35,8 @@ class KeySource:
             metadata = await self._metadata.read()
             if isinstance(metadata, Refusal):
                 return metadata
+            if metadata.jwks_uri is None:
+                text = "the metadata names no jwks_uri: set jwks_uri, or judge all tokens by introspection"
+                return Refusal(Reason.IDP_METADATA_INVALID, text)
             uri = metadata.jwks_uri
         return await self._documents.read(JWKS, uri, read_key_set, Reason.IDP_KEYS_INVALID)

@@ -22,7 +22,7 @@ class IssuerMetadata(msgspec.Struct, frozen=True, kw_only=True):
     """What of an issuer's metadata is used here."""
 
     issuer: str
-    jwks_uri: str
+    jwks_uri: str | None = None
     introspection_endpoint: str | None = None
     token_endpoint: str | None = None
 
@@ -31,7 +31,7 @@ def read_metadata(body: bytes, issuer: str, *, allow_loopback_http: bool) -> Iss
     """Read a metadata document as fetched.
 
     Refused with idp_metadata_invalid: not a JSON object, an `issuer` other than exactly the configured one (RFC 8414
-    section 3.3), no jwks_uri, or an endpoint whose URL is refused by `check_url`.
+    section 3.3), or an endpoint whose URL is refused by `check_url`.
     """
     document = read_object(body, "the metadata")
     if isinstance(document, Refusal):
@@ -79,7 +79,7 @@ def _invalid(what: str) -> Refusal:
 
 def _wrong_endpoint(name: str, url: object, *, allow_loopback_http: bool) -> str | None:
     if url is None:
-        return f"has no {name}" if name == "jwks_uri" else None
+        return None
     if not isinstance(url, str):
         return f"has {kind(url)} as {name}; expected a URL"
     wrong = check_url(url, allow_loopback_http=allow_loopback_http)

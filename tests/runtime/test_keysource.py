@@ -94,6 +94,14 @@ def metadata_says(**changes: object) -> Callable[[LocalIssuer], Answer]:
     return answer
 
 
+async def test_metadata_without_a_jwks_uri_gives_no_keys(provider: LocalIssuer, metrics: Metrics) -> None:
+    del provider.metadata["jwks_uri"]
+    refused = await refusal(provider, metrics)
+    assert refused.reason is Reason.IDP_METADATA_INVALID
+    assert "no jwks_uri" in refused.message
+    assert fetches(metrics, "jwks") == {}
+
+
 @pytest.mark.parametrize(
     ("answer", "reason", "outcome"),
     [
@@ -110,7 +118,6 @@ def metadata_says(**changes: object) -> Callable[[LocalIssuer], Answer]:
         (lambda _: says(200, b"[]"), Reason.IDP_METADATA_INVALID, "invalid"),
         (metadata_says(issuer="https://id.example/realms/other"), Reason.IDP_METADATA_INVALID, "invalid"),
         (metadata_says(issuer=["x"]), Reason.IDP_METADATA_INVALID, "invalid"),
-        (metadata_says(jwks_uri=None), Reason.IDP_METADATA_INVALID, "invalid"),
         (metadata_says(jwks_uri="http://192.0.2.1/keys"), Reason.IDP_METADATA_INVALID, "invalid"),
         (metadata_says(jwks_uri="file:///etc/passwd"), Reason.IDP_METADATA_INVALID, "invalid"),
     ],

@@ -65,9 +65,16 @@ def test_a_body_that_is_no_metadata_is_refused(body: bytes) -> None:
     assert _refused(body).startswith("the metadata ")
 
 
-@pytest.mark.parametrize("url", [DROP, None, "", 1, ["https://id.example/certs"], "http://id.example/certs", "certs"])
-def test_metadata_without_a_usable_key_set_url_is_refused(url: object) -> None:
+@pytest.mark.parametrize("url", ["", 1, ["https://id.example/certs"], "http://id.example/certs", "certs"])
+def test_metadata_with_an_unusable_key_set_url_is_refused(url: object) -> None:
     assert "jwks_uri" in _refused(_body(jwks_uri=url))
+
+
+@pytest.mark.parametrize("url", [DROP, None])
+def test_metadata_of_an_issuer_of_opaque_tokens_needs_no_key_set(url: object) -> None:
+    metadata = read_metadata(_body(jwks_uri=url), ISSUER, allow_loopback_http=False)
+    assert isinstance(metadata, IssuerMetadata)
+    assert metadata.jwks_uri is None
 
 
 @pytest.mark.parametrize("name", ["introspection_endpoint", "token_endpoint"])
