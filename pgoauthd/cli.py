@@ -19,6 +19,7 @@ Examples:
   pgoauthd demo                                   see it at work on a real PostgreSQL 18
   pgoauthd replay /var/log/postgresql/*.json      why did logins fail yesterday?
   pgoauthd check-config /etc/pgoauthd/pgoauthd.toml
+  pgoauthd map --ident-file pg_ident.conf --map people --identity alice@example.org
   pgoauthd run --config /etc/pgoauthd/pgoauthd.toml
 """
 
@@ -68,22 +69,25 @@ def _fail(message: str) -> NoReturn:
 def run(config_path: Path) -> None:
     """Run the daemon in the foreground until SIGTERM or SIGINT.
 
-    The log goes to standard error: readable on a terminal, JSON otherwise.
+    The log goes to standard error: readable on a terminal, JSON otherwise. SIGHUP reads the configuration again.
     """
     from pgoauthd.configreader import load
     from pgoauthd.daemon import serve
 
-    serve(load(config_path))
+    serve(load(config_path), config_path)
 
 
 @cli.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def check_config(file: Path) -> None:
-    """Check a configuration FILE and show every problem at once, with its line and its remedy."""
-    from pgoauthd.configreader import load
+@click.option("--json/--table", "as_json", default=None, help="One JSON object, or a summary.  [default: by output]")
+def check_config(file: Path, *, as_json: bool | None) -> None:
+    """Check a configuration FILE and show every problem at once, with its line and its remedy.
 
-    config = load(file)
-    click.echo(f"{file}: good; issuers: {len(config.issuers)}, clusters: {len(config.clusters)}")
+    Of a good file it shows what it means: for each issuer what its profile adds, and what the file itself says.
+    """
+    from pgoauthd.checkcommand import check_file
+
+    check_file(file, as_json=as_json if as_json is not None else not sys.stdout.isatty())
 
 
 @cli.command()
@@ -128,6 +132,30 @@ def replay(
         as_json=as_json if as_json is not None else not sys.stdout.isatty(),
     )
     replay_files(list(files), options)
+
+
+@cli.command("map")
+@click.option(
+    "--ident-file",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The server's pg_ident.conf; what it includes is read, too.",
+)
+@click.option("--map", "map_name", required=True, help="Name of the map: map= in the line of pg_hba.conf.")
+@click.option("--identity", required=True, help="Who the token says it is: identity in the server's log.")
+@click.option("--role", help="The role asked for; without it, the roles that the identity can be for sure are listed.")
+@click.option("--json/--table", "as_json", default=None, help="One JSON object, or a table.  [default: by output]")
+def map_(path: Path, map_name: str, identity: str, role: str | None, *, as_json: bool | None) -> None:
+    """Say what each line of a user name map does for an identity, as PostgreSQL 18 reads it.
+
+    Exit status 0: the map lets it be the role (or, without --role, at least one); 1: it does not, or it cannot be said
+    outside PostgreSQL.
+    """
+    from pgoauthd.mapcommand import MapQuestion, answer
+
+    question = MapQuestion(path=path, map=map_name, identity=identity, role=role)
+    sys.exit(answer(question, as_json=as_json if as_json is not None else not sys.stdout.isatty()))
 
 
 @cli.command()

@@ -5,6 +5,7 @@ A refused token is a value (`tokens.verdict.Verdict` with a `Reason`). The tree:
     PgoauthdError
     ├── ConfigError          the configuration file cannot be used; carries every problem found
     ├── LogFormatError       a log, or a log_line_prefix, cannot be read as what it is said to be
+    ├── IdentFileError       a pg_ident.conf cannot be used: the server would not take it either
     ├── StateError           the saved state cannot be used
     ├── SocketError          an address to listen on cannot be used: the validation socket or web.listen
     └── DemoError            the demo lacks something; the message says what to install
@@ -42,6 +43,10 @@ class ConfigError(PgoauthdError):
 
 class LogFormatError(PgoauthdError):
     """A log, or a log_line_prefix, cannot be read as what it is said to be."""
+
+
+class IdentFileError(PgoauthdError):
+    """A pg_ident.conf cannot be used: it cannot be read, or the server would not take it either."""
 
 
 class StateError(PgoauthdError):

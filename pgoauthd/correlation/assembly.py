@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pgoauthd.correlation.decision import Decision
+from pgoauthd.correlation.mapped import with_mapping
 from pgoauthd.correlation.outcome import Outcome, Result
 from pgoauthd.correlation.session import Session
 from pgoauthd.correlation.verdicts import SessionVerdict
@@ -52,7 +53,7 @@ def assemble(cluster: str, session: Session, verdict: SessionVerdict | None, dec
     last, reason = session.last, decision.reason
     silent = decision.result is Result.ABANDONED and last is session.received
     ready = last if last is not None and last.kind is EventKind.READY else None
-    return Outcome(
+    outcome = Outcome(
         time=last.time if last is not None and not silent else (session.started or session.first_seen),
         started=session.started,
         cluster=cluster,
@@ -81,6 +82,8 @@ def assemble(cluster: str, session: Session, verdict: SessionVerdict | None, dec
         server_authentication_seconds=ready.authentication_seconds if ready is not None else None,
         server_setup_seconds=ready.setup_seconds if ready is not None else None,
     )
+    mapping = verdict.mapping if verdict is not None else None
+    return outcome if mapping is None else with_mapping(outcome, mapping)
 
 
 def _gather(session: Session) -> _Said:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.logs.redaction import redact
+from pgoauthd.mapping.prediction import MapPrediction
 
 VERSION = 1
 """Members are only ever added within a version."""
@@ -47,7 +48,18 @@ def to_dict(outcome: Outcome) -> dict[str, Any]:
     for name in _REDACTED if outcome.claims is not None else (*_REDACTED, "identity"):
         if (text := members[name]) is not None:
             members[name] = redact(text)
+    if outcome.mapping is not None:
+        members["mapping"] = _mapping(outcome.mapping)
     return members
+
+
+def _mapping(mapping: MapPrediction) -> dict[str, Any]:
+    """Without absent members; its texts repeat what a client chose."""
+    members = msgspec.to_builtins(mapping)
+    members["message"] = redact(mapping.message)
+    for line in (*members.get("tried", ()), *([members["nearest"]] if mapping.nearest is not None else [])):
+        line["text"], line["why"] = redact(line["text"]), redact(line["why"])
+    return cast("dict[str, Any]", members)
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from pgoauthd.correlation.outcome import Outcome, Unmatched
 from pgoauthd.correlation.verdicts import SessionVerdict, Verdicts
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.runtime.clock import Clock
+from pgoauthd.runtime.identfiles import IdentFiles
 from pgoauthd.telemetry.metrics import Metrics
 
 VERDICT_SLACK_SECONDS = 30.0
@@ -49,30 +50,45 @@ class Observation:
         publish: Sequence[Publish],
         metrics: Metrics,
         clock: Clock,
+        ident: IdentFiles | None = None,
     ) -> None:
         """`states` and `verdicts` are those of the last run; `validates`: tokens are judged by this daemon, too."""
-        longest = max((cluster.authentication_timeout_seconds for cluster in clusters), default=60.0)
-        self._verdicts = Verdicts(max_age=longest + VERDICT_SLACK_SECONDS)
+        self._verdicts = Verdicts(max_age=VERDICT_SLACK_SECONDS)
         for verdict in verdicts:
             self._verdicts.add(verdict, clock.time())
+        self._engines: dict[str, Engine] = {}
+        self._publish = publish
+        self._metrics = metrics
+        self._clock = clock
+        self._ident = ident
+        self._epoch = clock.time() - clock.monotonic()
+        self._counted: dict[tuple[str, Unmatched], int] = {}
+        self._matched: dict[str, int] = {}
+        self.use(clusters, states=states, validates=validates)
+
+    def use(self, clusters: tuple[Cluster, ...], *, states: Mapping[str, EngineState], validates: bool) -> None:
+        """Join the logs of these clusters from now on; those that were there before go on from where they are.
+
+        `states` is for those that were not. Verdicts that wait go on waiting, open sessions stay open.
+        """
+        for name, engine in self._engines.items():
+            self._count(name, engine)
+        states = {**states, **self.states()}
+        now = self._clock.time()
         self._engines = {
             cluster.name: Engine(
                 cluster.name,
                 self._verdicts,
                 _limits(cluster),
-                _start(states.get(cluster.name), clock.time() if validates and cluster.validated_here else None),
+                _start(states.get(cluster.name), now if validates and cluster.validated_here else None),
             )
             for cluster in clusters
         }
+        self._counted.clear()
+        self._matched.clear()
         ours = [cluster.name for cluster in clusters if cluster.validated_here]
         self._validated_cluster = ours[0] if len(ours) == 1 else UNKNOWN_CLUSTER
-        self._longest = longest
-        self._publish = publish
-        self._metrics = metrics
-        self._clock = clock
-        self._epoch = clock.time() - clock.monotonic()
-        self._counted: dict[tuple[str, Unmatched], int] = {}
-        self._matched: dict[str, int] = {}
+        self._longest = max((cluster.authentication_timeout_seconds for cluster in clusters), default=60.0)
 
     def on_events(self, cluster: str, events: Sequence[AuthEvent]) -> None:
         """Take what a tail has read."""
@@ -80,6 +96,8 @@ class Observation:
 
     def on_verdict(self, verdict: SessionVerdict) -> None:
         """Take a verdict, before its reply is sent."""
+        if self._engines and self._ident is not None:
+            verdict = self._ident.foresee(verdict)
         if self._engines and self._verdicts.add(verdict, self._now()):
             self._metrics.unmatched.labels(self._validated_cluster, Unmatched.EVICTED).inc()
 
@@ -92,7 +110,8 @@ class Observation:
             self._count(name, engine)
         read = all(tail.caught_up for tail in tails.values())
         kind = Unmatched.VALIDATED_NOT_LOGGED if read else Unmatched.EVICTED
-        over = self._verdicts.expire(now, None if read else UNREAD_PATIENCE * self._longest)
+        patience = self._longest + VERDICT_SLACK_SECONDS if read else UNREAD_PATIENCE * self._longest
+        over = self._verdicts.expire(now, patience)
         self._metrics.unmatched.labels(self._validated_cluster, kind).inc(over)
 
     def _now(self) -> float:
@@ -109,8 +128,9 @@ class Observation:
 
     def _out(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
+            known = outcome if self._ident is None else self._ident.settle(outcome)
             for publish in self._publish:
-                publish(outcome)
+                publish(known)
 
     def _count(self, name: str, engine: Engine) -> None:
         """Bring the metrics up to what the engine has counted."""

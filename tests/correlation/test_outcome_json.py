@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from pgoauthd.correlation.outcome_json import encode
 from pgoauthd.logs.redaction import REDACTED
+from pgoauthd.mapping.prediction import Expected, MapPrediction, TriedLine
 from pgoauthd.tokens.verdict import KeptClaims
 from tests.fix_outcomes import outcome
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLW9mLXRoZS1jYW5hcnktd2hpY2gtbXVzdC1uZXZlci1zaG93"
 OPAQUE = "2YotnFZFEjr1zCsicMWpAAq8Xw3LmT7uPv0sKd9G"
 SUBJECT = "AbCdEf0123GhIjKl4567MnOpQr89StUvWx_yZ01234a"
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "outcome.schema.json").read_text(encoding="utf-8"))
 
 MISLEADING = [
     chr(code) for code in range(0x7F, 0x3000) if unicodedata.category(chr(code)) in {"Cc", "Zl", "Zp"}
@@ -50,3 +55,39 @@ def test_an_identity_that_claims_vouch_for_stays_readable() -> None:
 def test_what_is_absent_stays_absent() -> None:
     absent: dict[str, Any] = dict.fromkeys(("role", "database", "application_name", "identity"))
     assert json.loads(encode(outcome(**absent))).items() >= absent.items()
+
+
+LINE = TriedLine(
+    file="/etc/pg_ident.conf", line=3, text="people bob bob", why='it gives the role "bob", asked was "app"'
+)
+
+MAPPINGS = [
+    MapPrediction(expected=Expected.MATCH, map="people", message="Line 3 does.", file="/etc/pg_ident.conf", line=3),
+    MapPrediction(expected=Expected.NO_MATCH, map="people", message="None does.", tried=(LINE,), nearest=LINE),
+    MapPrediction(expected=Expected.NO_MATCH, map="people", message="There is no map."),
+    MapPrediction(expected=Expected.UNKNOWN, map="people", message="Who knows.", tried=(LINE,)),
+]
+
+
+@pytest.mark.parametrize("mapping", [None, *MAPPINGS])
+def test_what_the_map_said_fits_the_schema(mapping: MapPrediction | None) -> None:
+    members = json.loads(encode(outcome(mapping=mapping)))
+    jsonschema.validate(members, SCHEMA)
+    assert (members["mapping"] is None) is (mapping is None)
+
+
+def test_members_of_a_map_that_do_not_apply_are_left_out() -> None:
+    assert set(json.loads(encode(outcome(mapping=MAPPINGS[0])))["mapping"]) == {
+        "expected",
+        "map",
+        "message",
+        "file",
+        "line",
+    }
+
+
+@pytest.mark.parametrize("token", [TOKEN, OPAQUE])
+def test_a_token_in_what_the_map_said_is_redacted(token: str) -> None:
+    line = TriedLine(file="/f", line=1, text=f"m {token} x", why=f'asked was "{token}"')
+    mapping = MapPrediction(expected=Expected.NO_MATCH, map="m", message=f'No "{token}".', tried=(line,), nearest=line)
+    assert token[:24] not in encode(outcome(mapping=mapping, claims=KeptClaims(sub=SUBJECT))).decode()

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from pgoauthd.config import Cluster
 from pgoauthd.correlation.outcome import Outcome, Unmatched
+from pgoauthd.logs.events import Saying
+from pgoauthd.mapping.prediction import Expected
+from pgoauthd.runtime.identfiles import IdentFiles
 from pgoauthd.runtime.observation import UNKNOWN_CLUSTER, Observation
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason
 from tests.fix_clock import SteppedClock
-from tests.fix_events import START, authenticated, authorized, ready, received, verdict
+from tests.fix_events import START, authenticated, authorized, cause, fatal, ready, received, verdict
+from tests.fix_log import logging_to
 
 MAIN = Cluster(name="main", logs=("/log",))
 OTHER = Cluster(name="other", logs=("/other",))
@@ -157,3 +164,39 @@ def test_verdicts_do_not_wait_for_ever_for_a_log_that_cannot_be_read() -> None:
     room.tick(20)
     assert room.observation.waiting_verdicts() == ()
     assert room.unmatched("main", Unmatched.EVICTED) == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"), [("alice", Expected.MATCH), ("dba", Expected.NO_MATCH)], ids=["as it happened", "otherwise"]
+)
+def test_an_outcome_says_what_pg_ident_conf_said(tmp_path: Path, role: str, expected: Expected) -> None:
+    (tmp_path / "pg_ident.conf").write_text(f"people alice {role}\n", encoding="utf-8")
+    cluster = msgspec.structs.replace(MAIN, ident_file=str(tmp_path / "pg_ident.conf"))
+    outcomes: list[Outcome] = []
+    metrics, clock, log = Metrics(), SteppedClock(START), io.StringIO()
+    with logging_to(log) as logger:
+        observation = Observation(
+            (cluster,),
+            states={},
+            verdicts=(),
+            validates=True,
+            publish=[outcomes.append],
+            metrics=metrics,
+            clock=clock,
+            ident=IdentFiles([cluster], metrics=metrics, log=logger, clock=clock),
+        )
+        observation.on_verdict(msgspec.structs.replace(verdict(), usermap="people"))
+        observation.on_events("main", [received(), authenticated(), authorized(), ready()])
+
+    assert outcomes[0].mapping is not None
+    assert outcomes[0].mapping.expected is expected
+    assert ("usermap_differs" in log.getvalue()) is (expected is Expected.NO_MATCH)
+
+
+def test_without_the_file_of_a_map_nothing_is_said_of_it() -> None:
+    room = Room(MAIN)
+    room.observation.on_verdict(msgspec.structs.replace(verdict(), usermap="people"))
+    room.observation.on_events(
+        "main", [received(), authenticated(), cause(Saying.USERMAP_NO_MATCH, usermap="people"), fatal()]
+    )
+    assert [(outcome.reason, outcome.mapping) for outcome in room.outcomes] == [(Reason.USERMAP_NO_MATCH, None)]
