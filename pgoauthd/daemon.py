@@ -1,6 +1,6 @@
 """The composition root: builds every part from the configuration, runs them together, stops them in order.
 
-Nothing else builds collaborators, and nothing is decided here.
+What a reload builds anew is in `validating` and `observing`. Nothing else builds collaborators, and nothing is decided.
 """
 
 from __future__ import annotations
@@ -9,63 +9,45 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
 from pgoauthd import __version__
 from pgoauthd.config import Config
-from pgoauthd.correlation import outcome_json
 from pgoauthd.correlation.outcome import Outcome, Result
 from pgoauthd.errors import PgoauthdError
-from pgoauthd.logs.position import Position
-from pgoauthd.runtime.callout import Callout
+from pgoauthd.generation import InUse
+from pgoauthd.observing import Sinks, Tails
+from pgoauthd.reloader import Reloader
+from pgoauthd.runtime.background import Background
 from pgoauthd.runtime.clock import Clock, SystemClock
-from pgoauthd.runtime.hardening import allow_open_files, forbid_core_dumps
+from pgoauthd.runtime.hardening import forbid_core_dumps
 from pgoauthd.runtime.house import House
-from pgoauthd.runtime.keystore import KeyStore
-from pgoauthd.runtime.listener import inherited_listener, open_listener
+from pgoauthd.runtime.identfiles import IdentFiles
 from pgoauthd.runtime.observation import Observation, Publish
-from pgoauthd.runtime.peer import look_up_users
-from pgoauthd.runtime.sinks import OUTCOME_FILE, AlertPoster, OutcomeFile
 from pgoauthd.runtime.store import Store
-from pgoauthd.runtime.systemd import Notifier, inherited_sockets, watchdog_seconds
-from pgoauthd.runtime.tail import LogTail
-from pgoauthd.runtime.validation import Validator
+from pgoauthd.runtime.systemd import Notifier, watchdog_seconds
 from pgoauthd.runtime.web import Web
+from pgoauthd.site import Site
 from pgoauthd.telemetry.log import configure
 from pgoauthd.telemetry.metrics import Metrics
-
-SPARE_OPEN_FILES = 512
-"""For everything but connections on the validation socket."""
-FIRST_RESTART_SECONDS = 1.0
-LONGEST_RESTART_SECONDS = 60.0
-"""A part that fails is started again after 1, 2, 4 … seconds."""
-
-Work = Callable[[], Awaitable[None]]
+from pgoauthd.validating import Validating
 
 
-class _Site(NamedTuple):
-    """What every part is built from."""
+def serve(config: Config, path: Path) -> None:
+    """Run the daemon until SIGTERM or SIGINT; what keeps it from starting goes up as PgoauthdError or OSError.
 
-    config: Config
-    metrics: Metrics
-    log: FilteringBoundLogger
-    clock: Clock
-
-
-def serve(config: Config) -> None:
-    """Run the daemon until SIGTERM or SIGINT; what keeps it from starting goes up as PgoauthdError or OSError."""
+    `path` is the file that `config` was read from: it is read again on SIGHUP, and when it has changed.
+    """
     log = configure(config.log.level, config.log.format, sys.stderr)
-    for complaint in (forbid_core_dumps(), allow_open_files(config.callout.max_connections + SPARE_OPEN_FILES)):
-        if complaint is not None:
-            log.warning("limit_not_set", problem=complaint)
+    if (complaint := forbid_core_dumps()) is not None:
+        log.warning("limit_not_set", problem=complaint)
     try:
-        asyncio.run(_until_told(config, log))
+        asyncio.run(_until_told(config, path, log))
     except BaseExceptionGroup as group:
         expected, unforeseen = group.split((PgoauthdError, OSError))
         if expected is None or unforeseen is not None:
@@ -73,148 +55,74 @@ def serve(config: Config) -> None:
         raise _first(expected) from None
 
 
-async def _until_told(config: Config, log: FilteringBoundLogger) -> None:
-    stop = asyncio.Event()
+async def _until_told(config: Config, path: Path, log: FilteringBoundLogger) -> None:
+    stop, hangup = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # A hang-up must not be the end of all logins.
-    remedy = "the configuration is read at the start only: restart; rotated files are noticed without a signal"
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: log.warning("sighup_ignored", remedy=remedy))
-    async with running(config, log=log):
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
+    async with running(config, log=log, path=path, hangup=hangup):
         await stop.wait()
         log.info("stopping")
 
 
 @asynccontextmanager
 async def running(
-    config: Config, *, log: FilteringBoundLogger, clock: Clock | None = None, publish: Sequence[Publish] = ()
+    config: Config,
+    *,
+    log: FilteringBoundLogger,
+    clock: Clock | None = None,
+    publish: Sequence[Publish] = (),
+    path: Path | None = None,
+    hangup: asyncio.Event | None = None,
 ) -> AsyncIterator[Metrics]:
     """A daemon that runs inside the `async with`; `publish` gets every outcome besides the configured sinks.
 
     When the block is entered, socket, metrics and logs are served. When it is left, requests that run are finished,
-    the state is saved and everything is closed.
+    the state is saved and everything is closed. Where the configuration comes from `path`, it is reloaded when that
+    changes, or when `hangup` is set.
     """
-    site = _Site(config, _declared_metrics(config), log, clock or SystemClock())
+    clock = clock or SystemClock()
+    site = Site(Metrics(), log, clock, Background(log, clock))
+    reloader = Reloader(path, config, site) if path is not None else None
     async with AsyncExitStack() as stack:
         # The state is opened first: a second daemon must stop before it touches anything else.
-        store = stack.enter_context(Store(Path(config.state.path))) if config.clusters else None
+        stores = stack.enter_context(ExitStack())
+        store = stores.enter_context(Store(Path(config.state.path))) if config.clusters else None
         states, verdicts = store.load() if store is not None else ({}, ())
-        sinks = _sinks(site)
+        sinks, ident = Sinks(site), IdentFiles((), metrics=site.metrics, log=log, clock=clock)
         observation = Observation(
-            config.clusters,
-            states={name: state.engine for name, state in states.items()},
+            (),
+            states={},
             verdicts=verdicts,
-            validates=bool(config.issuers),
-            publish=[site.metrics.count_outcome, *(sink.offer for sink in sinks), *publish, _log_outcomes(log)],
+            validates=False,
+            publish=[site.metrics.count_outcome, sinks.offer, *publish, _log_outcomes(log)],
             metrics=site.metrics,
-            clock=site.clock,
+            clock=clock,
+            ident=ident,
         )
-        tails = _tails(site, observation, {name: state.positions for name, state in states.items()})
-        house = House(observation, tails, store, log=log)
+        tails = Tails(site, observation, ident, states)
+        house = House(observation, tails.running, store, log=log, left=tails.left)
         stack.callback(house.save)
         notifier = stack.enter_context(closing(Notifier(os.environ)))
         web = Web(config.web, site.metrics)
         await web.start()
         stack.push_async_callback(web.stop)
-        start = await stack.enter_async_context(_background(log, site.clock))
-        for part in (*sinks, *tails.values()):
-            start(part.run)
-        if config.issuers:
-            await stack.enter_async_context(_validating(site, observation))
-        start(partial(house.keep, site.clock, notifier, watchdog_seconds(os.environ)))
-        notifier.ready(f"{len(config.issuers)} issuers, {len(config.clusters)} clusters")
+        background = await stack.enter_async_context(site.background)
+        validating = Validating(site, observation.on_verdict)
+        stack.push_async_callback(validating.close)
+        in_use = InUse(site, validating=validating, tails=tails, sinks=sinks, house=house, stores=stores)
+        await in_use.use(config)
+        site.metrics.reloaded.set(clock.time())
+        background.start(ident.run)
+        background.start(partial(house.keep, clock, notifier, watchdog_seconds(os.environ)))
+        notifier.ready(in_use.status)
         socket = config.callout.socket if config.issuers else "none: no issuers are configured"
         log.info("started", version=__version__, socket=socket, metrics=config.web.listen)
+        if reloader is not None:
+            background.start(partial(reloader.obey, hangup or asyncio.Event(), in_use, notifier))
+            background.start(partial(reloader.watch, in_use, notifier))
         yield site.metrics
         notifier.stopping()
-
-
-def _declared_metrics(config: Config) -> Metrics:
-    metrics = Metrics()
-    metrics.declare(
-        clusters=[cluster.name for cluster in config.clusters],
-        issuers=[issuer.label for issuer in config.issuers],
-        sinks=[*(notify.name for notify in config.notify), *([OUTCOME_FILE] if config.outcomes.path else [])],
-    )
-    return metrics
-
-
-def _sinks(site: _Site) -> list[OutcomeFile | AlertPoster]:
-    config, metrics, log = site.config, site.metrics, site.log
-    metrics_url = f"http://{config.web.listen}/metrics"
-    sinks: list[OutcomeFile | AlertPoster] = [
-        AlertPoster(notify, metrics=metrics, log=log, generator_url=metrics_url) for notify in config.notify
-    ]
-    if config.outcomes.path is not None:
-        sinks.append(OutcomeFile(Path(config.outcomes.path), outcome_json.encode, metrics=metrics, log=log))
-    return sinks
-
-
-def _tails(site: _Site, observation: Observation, positions: Mapping[str, Sequence[Position]]) -> dict[str, LogTail]:
-    return {
-        cluster.name: LogTail(
-            cluster, positions.get(cluster.name, ()), sink=observation, metrics=site.metrics, log=site.log
-        )
-        for cluster in site.config.clusters
-    }
-
-
-@asynccontextmanager
-async def _background(log: FilteringBoundLogger, clock: Clock) -> AsyncIterator[Callable[[Work], None]]:
-    """Start work that runs beside the block, again whenever it fails, and is cancelled at the block's end."""
-    async with asyncio.TaskGroup() as group:
-        started: list[asyncio.Task[None]] = []
-        try:
-            yield lambda work: started.append(group.create_task(_again_and_again(work, log, clock)))
-        finally:
-            for task in started:
-                task.cancel()
-
-
-async def _again_and_again(work: Work, log: FilteringBoundLogger, clock: Clock) -> None:
-    """Whatever goes wrong in one part, a log line or a receiver of alerts, must not end the validation of logins."""
-    delay = FIRST_RESTART_SECONDS
-    while True:
-        started = clock.monotonic()
-        try:
-            await work()
-        except Exception:
-            log.exception("part_failed_unforeseen", part=getattr(work, "__qualname__", str(work)), again_in=delay)
-        delay = FIRST_RESTART_SECONDS if clock.monotonic() - started > LONGEST_RESTART_SECONDS else delay
-        await clock.sleep(delay)
-        delay = min(2 * delay, LONGEST_RESTART_SECONDS)
-
-
-@asynccontextmanager
-async def _validating(site: _Site, observation: Observation) -> AsyncIterator[None]:
-    """Serve the validation socket, systemd's or one of our own, with keys that are kept fresh."""
-    config, metrics, log, clock = site.config, site.metrics, site.log, site.clock
-    users = look_up_users(config.callout.allowed_users)
-    for name in users.unknown:
-        log.warning("no_such_user", user=name, remedy="correct callout.allowed_users")
-    policies = tuple(issuer.policy for issuer in config.issuers)
-    async with (
-        KeyStore(config.issuers, metrics=metrics, log=log, clock=clock) as keys,
-        _background(log, clock) as start,
-    ):
-        validator = Validator(policies, keys, max_token_bytes=config.callout.max_token_bytes, clock=clock)
-        callout = Callout(
-            config.callout,
-            validator,
-            users=users,
-            on_verdict=observation.on_verdict,
-            metrics=metrics,
-            log=log,
-            clock=clock,
-        )
-        inherited = inherited_listener(inherited_sockets(os.environ))
-        with inherited or open_listener(config.callout.socket, group=users.group) as listener:
-            await callout.start(listener)
-            start(keys.run)
-            try:
-                yield
-            finally:
-                await callout.stop()
 
 
 def _log_outcomes(log: FilteringBoundLogger) -> Publish:

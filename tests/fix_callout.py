@@ -17,10 +17,11 @@ from pgoauthd import config
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.runtime.callout import Callout
 from pgoauthd.runtime.clock import Clock, SystemClock
+from pgoauthd.runtime.introspector import Introspectors
 from pgoauthd.runtime.keystore import KeyStore
 from pgoauthd.runtime.listener import open_listener
 from pgoauthd.runtime.peer import AllowedUsers
-from pgoauthd.runtime.validation import Validator
+from pgoauthd.runtime.validation import Validator, most_waiting
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason
 from tests.fix_issuer import LocalIssuer
@@ -170,11 +171,17 @@ async def running_callout(
     clock = clock or SystemClock()
     settings_ = config.Callout(socket=path, **settings)
     with logging_to(said) as log, open_listener(path) as listener:
-        async with KeyStore(issuers, metrics=metrics, log=log, clock=clock) as keys:
+        async with (
+            KeyStore(issuers, metrics=metrics, log=log, clock=clock) as keys,
+            Introspectors(issuers, keys=keys, metrics=metrics, log=log, clock=clock) as introspectors,
+        ):
             validator = Validator(
                 tuple(issuer.policy for issuer in issuers),
                 keys,
+                introspection=introspectors,
                 max_token_bytes=settings_.max_token_bytes,
+                max_waiting=most_waiting(settings_.max_connections, len(issuers)),
+                metrics=metrics,
                 clock=clock,
             )
             callout = Callout(

@@ -60,6 +60,11 @@ class DaemonProcess:
             self._process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self._process.wait(), 20)
 
+    def hang_up(self) -> None:
+        """Have it read its configuration again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self

@@ -68,7 +68,102 @@ def test_a_wrong_command_line_ends_with_2() -> None:
 def test_the_example_configuration_is_good() -> None:
     done = pgoauthd("check-config", str(UNITS / "pgoauthd.toml"))
     assert done.returncode == 0, done.stderr
-    assert "good" in done.stdout
+    assert json.loads(done.stdout)["good"] is True
+
+
+ENTRA = """
+[[issuers]]
+name = "corp"
+profile = "entra"
+issuer = "https://login.microsoftonline.com/0a1b2c3d-1111-4222-8333-444455556666/v2.0"
+audiences = ["9f8e7d6c-aaaa-4bbb-8ccc-ddddeeeeffff"]
+identity_claims = ["upn"]
+scope_claims = ["scope", "scp"]
+required_claims.idtyp = "user"
+proxy = "http://me:hunter2@proxy.example.org:3128"
+
+[issuers.introspection]
+client_id = "x"
+endpoint = "https://gateway.example.org/introspect"
+client_secret_file = "${CREDENTIALS_DIRECTORY}/hidden"
+
+[[issuers.role_rules]]
+identity_regex = '(.*)@example\\.org'
+claim = "groups"
+value = "dba"
+roles = ['\\1']
+
+[[issuers.role_rules]]
+action = "deny"
+roles_regex = "pg_.*"
+
+[[notify]]
+name = "oncall"
+kind = "webhook"
+url = "https://hooks.example.org/services/hunter2"
+"""
+
+
+@pytest.fixture
+def entra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    path = tmp_path / "entra.toml"
+    path.write_text(ENTRA, encoding="utf-8")
+    return str(path)
+
+
+def test_check_config_in_a_pipe_says_what_the_profile_adds_and_what_the_file(entra: str) -> None:
+    (issuer,) = json.loads(pgoauthd("check-config", entra).stdout)["issuers"]
+    assert issuer["profile"] == "entra"
+    assert issuer["mode"] == "jwt"
+    assert issuer["by_profile"]["required_claims"] == {"tid": ["0a1b2c3d-1111-4222-8333-444455556666"]}
+    assert issuer["by_profile"]["pinned_key_issuers"] is True
+    assert issuer["by_file"]["required_claims"] == {"idtyp": ["user"]}
+    assert issuer["by_file"]["identity_claims"] == ["upn"]
+    assert issuer["role_rules"] == [
+        r"allow \1 where identity matches (.*)@example\.org and groups is dba",
+        "deny all that match pg_.*",
+    ]
+
+
+def test_check_config_shows_what_takes_a_profiles_value_back_to_the_usual(entra: str) -> None:
+    (issuer,) = json.loads(pgoauthd("check-config", entra).stdout)["issuers"]
+    assert issuer["by_file"]["scope_claims"] == ["scope", "scp"]
+    assert "leeway_seconds" not in {**issuer["by_file"], **issuer["by_profile"]}
+
+
+def test_check_config_on_a_terminal_is_for_people(entra: str) -> None:
+    status, shown = on_a_terminal("check-config", entra)
+    assert status == 0
+    assert "good; issuers: 1, clusters: 0" in shown
+    assert "issuer corp" in shown
+    assert "  from the profile\r\n" in shown
+    assert "  role rules, the first that fits decides\r\n    1. allow" in shown
+    assert "not looked for: credentials" in shown
+
+
+@pytest.mark.parametrize("option", ["--json", "--table"])
+def test_check_config_never_shows_a_secret(entra: str, option: str) -> None:
+    shown = pgoauthd("check-config", option, entra).stdout
+    assert "proxy.example.org" in shown
+    assert "hooks.example.org" in shown
+    assert "hunter2" not in shown
+
+
+def test_check_config_finds_the_credentials_of_the_service_where_it_runs_in_it(entra: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    missing = pgoauthd("check-config", entra, env=environment)
+    assert missing.returncode == 1
+    assert f"'{tmp_path}/hidden' is not a file" in missing.stderr
+    (tmp_path / "hidden").touch()
+    assert pgoauthd("check-config", entra, env=environment).returncode == 0
+
+
+def test_run_needs_the_credentials_that_check_config_leaves_to_it(entra: str) -> None:
+    done = pgoauthd("run", "--config", entra)
+    assert done.returncode == 1
+    assert "CREDENTIALS_DIRECTORY, which is not set" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_check_config_shows_all_problems_and_ends_with_1(tmp_path: Path) -> None:
@@ -260,4 +355,4 @@ def test_a_hang_up_is_no_end(tmp_path: Path) -> None:
     finally:
         process.terminate()
     assert process.wait(20) == 0
-    assert "restart" in log.read_text(encoding="utf-8")
+    assert "config_reloaded" in log.read_text(encoding="utf-8")

@@ -13,10 +13,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "__init__"),
     ("tokens", "logs", "mapping"),
     ("correlation",),
-    ("config", "configrules", "configreader", "telemetry"),
+    (
+        "config",
+        "configrules",
+        "configlines",
+        "configissuers",
+        "configchecks",
+        "configchange",
+        "configreader",
+        "telemetry",
+    ),
     ("runtime",),
-    ("replay", "report", "daemon"),
-    ("replaycommand", "demo"),
+    ("replay", "report", "site", "validating", "observing", "generation", "reloader", "daemon"),
+    ("replaycommand", "checkcommand", "mapcommand", "demo"),
     ("cli", "__main__"),
 )
 """From the bottom up; a module may import from lower layers and, but for tokens and logs, from its own."""

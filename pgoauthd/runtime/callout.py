@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -24,7 +25,7 @@ from pgoauthd.runtime.clock import Clock
 from pgoauthd.runtime.connections import Connection, Door
 from pgoauthd.runtime.listener import Listener
 from pgoauthd.runtime.peer import Admission, AllowedUsers, Shed
-from pgoauthd.runtime.validation import AwaitsKeys, Validator
+from pgoauthd.runtime.validation import AwaitsIssuer, Validator
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason, Stage
 from pgoauthd.tokens.verdict import Refusal, Verdict
@@ -39,6 +40,34 @@ STOP_SECONDS = 5.0
 """For requests that run when the daemon stops."""
 
 _JSON = {"Content-Type": "application/json"}
+
+
+class _Terms:
+    """By what requests are judged, until others are used; knows how many still wait for a verdict by them."""
+
+    def __init__(self, settings: config.Callout, validator: Validator) -> None:
+        self.validator = validator
+        self.request_timeout_seconds = settings.request_timeout_seconds
+        self.largest_request = wire.largest_request(settings.max_token_bytes)
+        self._waiting = 0
+        self._nobody_waits = asyncio.Event()
+        self._nobody_waits.set()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A request that waits for its verdict in this block."""
+        self._waiting += 1
+        self._nobody_waits.clear()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._nobody_waits.set()
+
+    async def over(self) -> None:
+        """Wait until nobody waits; each request has its deadline, so this has one."""
+        await self._nobody_waits.wait()
 
 
 class Callout:
@@ -56,12 +85,10 @@ class Callout:
         clock: Clock,
     ) -> None:
         """`on_verdict` gets each verdict before the reply is sent, so that it is there when the server logs the end."""
-        self._settings = settings
-        self._validator = validator
+        self._terms = _Terms(settings, validator)
         self._on_verdict = on_verdict
         self._log = log
         self._clock = clock
-        self._largest_request = wire.largest_request(settings.max_token_bytes)
         durations = {stage: metrics.validation_duration.labels(stage) for stage in Stage}
         # By reason: increment its counter, observe the duration of its stage.
         self._meters = {
@@ -83,14 +110,24 @@ class Callout:
     async def start(self, listener: Listener) -> None:
         """Accept connections from now on."""
         http = web.Server(self._answer, request_factory=self._make_request)
-        silence = self._settings.request_timeout_seconds
         self._http = http
         self._accepting = await asyncio.get_running_loop().create_server(
-            lambda: Connection(http, self._door, silence_seconds=silence),
+            lambda: Connection(http, self._door, silence_seconds=self._terms.request_timeout_seconds),
             sock=listener.socket,
             backlog=ACCEPTED_AT_ONCE,
         )
         listener.socket.listen(BACKLOG)
+
+    def use(self, settings: config.Callout, validator: Validator, users: AllowedUsers) -> Callable[[], Awaitable[None]]:
+        """Judge by these from now on; what is returned waits for the requests that wait for a verdict of before.
+
+        Connections stay; a request is judged by what is in use when it has arrived. `settings.socket` changes nothing.
+        """
+        before, self._terms = self._terms, _Terms(settings, validator)
+        self._door.admission.use(
+            allowed=users.uids, max_total=settings.max_connections, max_per_uid=settings.max_connections_per_uid
+        )
+        return before.over
 
     async def stop(self) -> None:
         """Accept nothing more, and give the requests that run STOP_SECONDS to end."""
@@ -105,6 +142,11 @@ class Callout:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The boundary: whatever happens below, there is a reply."""
         try:
+            if not cast("Connection", request.protocol).welcome:
+                self._count_shed(Shed.UID)
+                return _reply(
+                    Verdict.refused(Refusal(Reason.PEER_FORBIDDEN, Reason.PEER_FORBIDDEN.sentence)), close=True
+                )
             match request.path, request.method:
                 case "/v1/validate", "POST":
                     return await self._validate(request)
@@ -125,8 +167,9 @@ class Callout:
         asked = await self._read(request, wire.read_validate)
         if isinstance(asked, Refusal):
             return _reply(Verdict.refused(asked), close=True)
-        begun = self._begin(lambda: self._validator.begin(asked.token, asked.login))
-        verdict = begun if isinstance(begun, Verdict) else await self._finish(begun, started)
+        terms = self._terms
+        begun = self._begin(lambda: terms.validator.begin(asked.token, asked.login))
+        verdict = begun if isinstance(begun, Verdict) else await self._finish(begun, terms, started)
         seconds = self._clock.monotonic() - started
         self._on_verdict(asked.judged(verdict, time=self._clock.time(), seconds=seconds))
         self._count_judged(verdict, seconds)
@@ -137,24 +180,25 @@ class Callout:
         token = await self._read(request, wire.read_introspect)
         if isinstance(token, Refusal):
             return _reply(Verdict.refused(token), close=True)
-        begun = self._begin(lambda: self._validator.begin_introspection(token))
-        verdict = begun if isinstance(begun, Verdict) else await self._finish(begun, started)
+        terms = self._terms
+        begun = self._begin(lambda: terms.validator.begin_introspection(token))
+        verdict = begun if isinstance(begun, Verdict) else await self._finish(begun, terms, started)
         self._count_judged(verdict, self._clock.monotonic() - started)
         return web.Response(body=wire.write_introspection(verdict), headers=_JSON)
 
     async def _read(self, request: web.BaseRequest, parse: Callable[[bytes], T | Refusal]) -> T | Refusal:
         """The request's body, parsed; every refusal from here is counted as turned away."""
-        shed, content = Shed.REQUEST, request.content
+        shed, content, largest = Shed.REQUEST, request.content, self._terms.largest_request
         try:
             # It came with the header, as it nearly always does, or must be waited for.
             body = content.read_nowait() if content.is_eof() else await self._wait_for_body(request)
-            if len(body) > self._largest_request:
-                raise web.HTTPRequestEntityTooLarge(self._largest_request, len(body))  # noqa: TRY301 - as aiohttp does
+            if len(body) > largest:
+                raise web.HTTPRequestEntityTooLarge(largest, len(body))  # noqa: TRY301 - as aiohttp does
             asked = parse(body)
         except TimeoutError:
             shed, asked = Shed.DEADLINE, Refusal(Reason.VALIDATOR_TIMEOUT, "the request did not arrive in time")
         except web.HTTPRequestEntityTooLarge:
-            message = f"the request is larger than {self._largest_request} bytes"
+            message = f"the request is larger than {largest} bytes"
             shed, asked = Shed.SIZE, Refusal(Reason.TOKEN_TOO_LARGE, message)
         except (ConnectionError, web.RequestPayloadError):
             asked = Refusal(Reason.REQUEST_INVALID, "the request broke off")
@@ -164,22 +208,23 @@ class Callout:
 
     async def _wait_for_body(self, request: web.BaseRequest) -> bytes:
         """The rest of the body; aiohttp gives up where it is larger than `_make_request` allows."""
-        async with asyncio.timeout(self._settings.request_timeout_seconds):
+        async with asyncio.timeout(self._terms.request_timeout_seconds):
             await _confirm(request)
             return await request.read()
 
-    def _begin(self, begin: Callable[[], Verdict | AwaitsKeys]) -> Verdict | AwaitsKeys:
+    def _begin(self, begin: Callable[[], Verdict | AwaitsIssuer]) -> Verdict | AwaitsIssuer:
         try:
             return begin()
         except Exception as error:  # noqa: BLE001 - the session is known here, so its verdict is to be kept
             return self._unforeseen(error)
 
-    async def _finish(self, begun: AwaitsKeys, started: float) -> Verdict:
-        """The rest of a judgement that waits for keys, within what is left of the request's time."""
-        limit = self._settings.request_timeout_seconds
+    async def _finish(self, begun: AwaitsIssuer, terms: _Terms, started: float) -> Verdict:
+        """The rest of a judgement that waits for the issuer, within what is left of the request's time."""
+        limit = terms.request_timeout_seconds
         try:
             async with asyncio.timeout(started + limit - self._clock.monotonic()):
-                return await self._validator.finish(begun)
+                with terms.waiting():
+                    return await terms.validator.finish(begun)
         except TimeoutError:
             return Verdict.refused(Refusal(Reason.VALIDATOR_TIMEOUT, f"no verdict within {limit:g} seconds"))
         except Exception as error:  # noqa: BLE001 - as in _begin
@@ -214,7 +259,13 @@ class Callout:
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         return web.BaseRequest(
-            message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=self._largest_request
+            message,
+            payload,
+            protocol,
+            writer,
+            task,
+            asyncio.get_running_loop(),
+            client_max_size=self._terms.largest_request,
         )
 
 

@@ -33,10 +33,13 @@ class House:
         store: Store | None,
         *,
         log: FilteringBoundLogger,
+        left: Mapping[str, ClusterState] | None = None,
     ) -> None:
+        """`tails` are those that run and `left` is to be saved beside them; both may change meanwhile."""
         self._observation = observation
         self._tails = tails
-        self._store = store
+        self._left = left if left is not None else {}
+        self.store = store
         self._log = log
         self._saving_fails = False
 
@@ -48,10 +51,10 @@ class House:
 
     def save(self) -> None:
         """Save positions, open sessions and verdicts of this very moment before it returns, at the daemon's end."""
-        if self._store is None:
+        if self.store is None:
             return
         try:
-            self._store.save(self._states(), self._observation.waiting_verdicts())
+            self.store.save(self._states(), self._observation.waiting_verdicts())
         except StateError as error:
             self._tell_failure(error)
         else:
@@ -70,11 +73,13 @@ class House:
     async def _keep_saving(self, clock: Clock) -> None:
         """Save again and again beside the other work: neither logins nor the watchdog wait for the disk."""
         rest = TICK_SECONDS
-        while self._store is not None:
+        while True:
             await clock.sleep(rest)
+            if self.store is None:
+                continue
             begun = clock.monotonic()
             try:
-                await self._store.save_gently(self._states(), self._observation.waiting_verdicts())
+                await self.store.save_gently(self._states(), self._observation.waiting_verdicts())
             except StateError as error:
                 self._tell_failure(error)
             else:
@@ -83,7 +88,7 @@ class House:
 
     def _states(self) -> dict[str, ClusterState]:
         engines = self._observation.states()
-        return {
+        return dict(self._left) | {
             name: ClusterState(positions=tail.positions(), engine=engines[name]) for name, tail in self._tails.items()
         }
 

@@ -50,8 +50,12 @@ class Notifier:
             self._socket.setblocking(False)
 
     def ready(self, status: str) -> None:
-        """Start-up is complete."""
+        """Start-up, or a reload, is complete."""
         self._send(f"READY=1\nSTATUS={_one_line(status)}")
+
+    def reloading(self, monotonic_seconds: float) -> None:
+        """A reload has begun at this time of CLOCK_MONOTONIC; `ready` ends it."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic_seconds * 1_000_000)}")
 
     def stopping(self) -> None:
         """Shutdown has begun."""

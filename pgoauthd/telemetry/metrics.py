@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -219,6 +220,20 @@ class Metrics:
             for outcome in ("sent", "failed"):
                 self.notifications.labels(sink, outcome)
 
+    def forget(self, *, clusters: Iterable[str] = (), issuers: Iterable[str] = ()) -> None:
+        """Drop the gauges of names that are configured no more: nobody would ever bring them up to date.
+
+        Counters and histograms stay: what they say of the past is true, and a name that comes back goes on from there.
+        """
+        for cluster in clusters:
+            for gauge in (self.last_success, self.log_lag, self.sessions_open, self.ident_readable):
+                _drop(gauge, cluster)
+        for issuer in issuers:
+            for gauge in (self.jwks_keys, self.jwks_stale, self.jwks_refreshed, self.issuer_waiting):
+                _drop(gauge, issuer)
+            for endpoint in ENDPOINTS:
+                _drop(self.issuer_breaker_open, issuer, endpoint)
+
     def _declare_issuer(self, issuer: str) -> None:
         for endpoint in ENDPOINTS:
             for outcome in FETCH_OUTCOMES:
@@ -272,6 +287,11 @@ class Metrics:
         except (TypeError, ValueError):  # of a version that is no number
             encode, content_type = choose_encoder("")
             return encode(self.registry), content_type
+
+
+def _drop(gauge: Gauge, *labels: str) -> None:
+    with suppress(KeyError):  # it was never set
+        gauge.remove(*labels)
 
 
 def result_of(reason: Reason) -> Result:

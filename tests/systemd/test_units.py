@@ -156,14 +156,19 @@ def test_no_core_dump_can_hold_a_token() -> None:
     assert settings(SERVICE)["LimitCORE"] == ["0"]
 
 
-@pytest.mark.parametrize("setting", ["ExecStartPre", "ExecStart"])
+@pytest.mark.parametrize("setting", ["ExecStartPre", "ExecStart", "ExecReload"])
 def test_the_commands_of_the_unit_are_commands_of_ours(setting: str) -> None:
-    (line,) = settings(SERVICE)[setting]
-    path, command, *arguments = shlex.split(line)
+    path, command, *arguments = shlex.split(settings(SERVICE)[setting][0])
     assert path == "/usr/bin/pgoauthd"
     parsed = cli.commands[command].make_context(command, arguments)
     assert isinstance(parsed, click.Context)
     assert Path("/etc/pgoauthd/pgoauthd.toml") in parsed.params.values()
+
+
+def test_a_reload_checks_the_file_before_it_tells_the_daemon() -> None:
+    check, tell = settings(SERVICE)["ExecReload"]
+    assert check == settings(SERVICE)["ExecStartPre"][0]
+    assert tell == "/bin/kill -HUP $MAINPID"
 
 
 def test_the_example_configuration_is_good() -> None:
