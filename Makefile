@@ -40,6 +40,7 @@ test-lowest:
 
 bench: $(BIN)/.installed
 	$(BIN)/python -m bench.bench_callout
+	$(BIN)/python -m bench.bench_issuer
 	$(BIN)/python -m bench.bench_replay
 
 test: lint unit

@@ -82,6 +82,11 @@ class Connection(web.RequestHandler):
             self._uid = None
         super().connection_lost(exc)
 
+    @property
+    def welcome(self) -> bool:
+        """Whether the peer that was let in may still ask. One that has hung up asks nothing more."""
+        return self._uid is None or self._door.admission.allows(self._uid)
+
     def handle_error(
         self,
         request: web.BaseRequest,

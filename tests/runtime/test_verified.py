@@ -61,10 +61,7 @@ def test_memory_is_bounded_and_the_oldest_goes_first() -> None:
     assert verified.find(token(10), 0.0) is not None
 
 
-def test_what_is_remembered_shows_no_token_and_differs_between_processes() -> None:
-    one, other = VerifiedTokens(), VerifiedTokens()
-    for verified in (one, other):
-        verified.add(token(), check())
-    shown, others = repr(vars(one)), repr(vars(other))
-    assert "canary" not in shown
-    assert shown != others
+def test_what_is_remembered_shows_no_token() -> None:
+    verified = VerifiedTokens()
+    verified.add(token(), check())
+    assert "canary" not in repr(vars(verified))
