@@ -163,6 +163,7 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
         return IssuerPolicy(
             name=self.label,
             issuer=self.issuer,
+            metadata_url=self.metadata_url,
             token_issuers=self.token_issuers,
             mode=Mode(self.mode),
             audiences=self.audiences,

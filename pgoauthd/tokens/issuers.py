@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 
 import msgspec
@@ -96,6 +97,8 @@ class IssuerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Short name from the configuration: the `issuer` label of metrics."""
     issuer: str
     """Exactly as in the metadata's `issuer` (RFC 8414 section 3.3) and, unless `token_issuers` says so, in `iss`."""
+    metadata_url: str | None = None
+    """Where the metadata is, where that is not one of the issuer's own well-known URLs."""
     token_issuers: tuple[str, ...] = ()
     """What `iss` may be besides `issuer`: some providers' tokens do not name the issuer of their metadata."""
     mode: Mode = Mode.JWT
@@ -142,14 +145,21 @@ class IssuerPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Of iss, aud and exp: what an introspection answer may lack (RFC 7662 section 2.2 has them all optional)."""
 
 
+_WELL_KNOWN = re.compile(r"/\.well-known/(?:openid-configuration|oauth-authorization-server)(?=/|\Z)")
+
+
 def choose_issuer(hba_issuer: str, policies: tuple[IssuerPolicy, ...]) -> IssuerPolicy | Refusal:
     """The policy whose issuer is exactly that of the pg_hba.conf line.
 
-    PostgreSQL accepts an issuer or a full `.well-known` URL as `issuer=` (18 documentation, section 20.15); both
-    forms of `.well-known` (OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3) name the same issuer here.
+    PostgreSQL accepts an issuer or a full `.well-known` URL as `issuer=` (18 documentation, section 20.15). The issuer
+    that a URL names is, as for libpq, what is left of it without `/.well-known/` and the name after it, at the end
+    (OpenID Connect Discovery 1.0 section 4) or between host and path (RFC 8414 section 3). A configured metadata_url
+    names its issuer whatever it looks like.
     """
+    named = _WELL_KNOWN.sub("", hba_issuer, count=1)
     for policy in policies:
-        if hba_issuer in (policy.issuer, *well_known_urls(policy.issuer)):
+        is_named = named != hba_issuer and named == policy.issuer.rstrip("/")
+        if is_named or hba_issuer in (policy.issuer, policy.metadata_url):
             return policy
     return Refusal(
         Reason.HBA_ISSUER_UNKNOWN,

@@ -9,7 +9,10 @@ from pgoauthd.tokens.verdict import Refusal
 ROOT = IssuerPolicy(name="root", issuer="https://a.example", audiences=("x",))
 SLASH = IssuerPolicy(name="slash", issuer="https://b.example/", audiences=("x",))
 PATH = IssuerPolicy(name="path", issuer="https://c.example/realms/r", audiences=("x",))
-POLICIES = (ROOT, SLASH, PATH)
+ELSEWHERE = IssuerPolicy(
+    name="elsewhere", issuer="https://d.example", metadata_url="https://d.example/metadata", audiences=("x",)
+)
+POLICIES = (ROOT, SLASH, PATH, ELSEWHERE)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,10 @@ POLICIES = (ROOT, SLASH, PATH)
         ("https://c.example/realms/r", PATH),
         ("https://c.example/realms/r/.well-known/openid-configuration", PATH),
         ("https://c.example/.well-known/oauth-authorization-server/realms/r", PATH),
+        ("https://c.example/realms/r/.well-known/oauth-authorization-server", PATH),
+        ("https://c.example/.well-known/openid-configuration/realms/r", PATH),
+        ("https://d.example/metadata", ELSEWHERE),
+        ("https://d.example", ELSEWHERE),
     ],
 )
 def test_a_line_names_an_issuer_or_its_metadata(line: str, policy: IssuerPolicy) -> None:
@@ -39,8 +46,12 @@ def test_a_line_names_an_issuer_or_its_metadata(line: str, policy: IssuerPolicy)
         "https://A.example",
         "https://c.example/realms",
         "https://c.example/realms/r/",
-        "https://c.example/realms/r/.well-known/oauth-authorization-server",
-        "https://c.example/.well-known/openid-configuration/realms/r",
+        "https://c.example/realms/.well-known/openid-configuration",
+        "https://c.example/realms/r/.well-known/openid-configuration-of-others",
+        "https://c.example/realms/r/.well-known/jwks",
+        "https://c.example/realms/r/.well-known/openid-configuration/.well-known/openid-configuration",
+        "https://evil.example/.well-known/openid-configuration/https://a.example",
+        "https://d.example/metadata/",
     ],
 )
 def test_a_line_with_anything_else_names_none(line: str) -> None:
