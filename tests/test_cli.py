@@ -139,7 +139,7 @@ def test_check_config_on_a_terminal_is_for_people(entra: str) -> None:
     assert "issuer corp" in shown
     assert "  from the profile\r\n" in shown
     assert "  role rules, the first that fits decides\r\n    1. allow" in shown
-    assert "not looked for: credentials" in shown
+    assert "not looked for: ${CREDENTIALS_DIRECTORY}/hidden" in shown
 
 
 @pytest.mark.parametrize("option", ["--json", "--table"])
@@ -155,8 +155,40 @@ def test_check_config_finds_the_credentials_of_the_service_where_it_runs_in_it(e
     missing = pgoauthd("check-config", entra, env=environment)
     assert missing.returncode == 1
     assert f"'{tmp_path}/hidden' is not a file" in missing.stderr
-    (tmp_path / "hidden").touch()
+    (tmp_path / "hidden").write_text("x\n", encoding="ascii")
     assert pgoauthd("check-config", entra, env=environment).returncode == 0
+
+
+def test_check_config_finds_that_a_secret_cannot_be_used(entra: str, tmp_path: Path) -> None:
+    (tmp_path / "hidden").touch()
+    done = pgoauthd("check-config", entra, env={**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{entra}: issuers (corp).introspection.client_secret_file: " in done.stderr
+    assert "hidden is empty; write the client's secret into it" in done.stderr
+
+
+def test_check_config_warns_of_a_secret_that_everybody_may_read(entra: str, tmp_path: Path) -> None:
+    (tmp_path / "hidden").write_text("x\n", encoding="ascii")
+    (tmp_path / "hidden").chmod(0o644)
+    done = pgoauthd("check-config", entra, env={**os.environ, "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert done.returncode == 0
+    assert "secret_open_to_everybody" in done.stderr
+
+
+def test_check_config_notes_what_it_could_not_look_at(entra: str) -> None:
+    (note,) = json.loads(pgoauthd("check-config", entra).stdout)["notes"]
+    assert note.startswith("not looked for: ${CREDENTIALS_DIRECTORY}/hidden")
+
+
+def test_check_config_notes_that_a_map_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(
+        f'[[clusters]]\nname = "main"\nlogs = ["/l"]\nident_file = "{tmp_path}/none.conf"\n', encoding="utf-8"
+    )
+    done = pgoauthd("check-config", str(path))
+    assert done.returncode == 0
+    (note,) = json.loads(done.stdout)["notes"]
+    assert f"ident_file cannot be used: {tmp_path}/none.conf: No such file or directory; logins go on" in note
 
 
 def test_run_needs_the_credentials_that_check_config_leaves_to_it(entra: str) -> None:
@@ -204,6 +236,16 @@ def test_replay_in_a_pipe_writes_one_outcome_a_line(name: str) -> None:
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(outcomes) == 62
     assert {outcome["cluster"] for outcome in outcomes} == {"replay"}
+
+
+def test_a_single_login_attempt_is_not_called_attempts(tmp_path: Path) -> None:
+    log = tmp_path / "one.log"
+    log.write_text(
+        "2026-11-22 10:00:00.000 UTC [500] LOG:  connection received: host=192.0.2.7 port=4000\n"
+        '2026-11-22 10:00:00.100 UTC [500] FATAL:  role "x" does not exist\n',
+        encoding="utf-8",
+    )
+    assert "1 login attempt, " in pgoauthd("replay", "--table", str(log)).stdout
 
 
 def test_replay_on_a_terminal_shows_a_summary_with_remedies() -> None:
@@ -351,8 +393,10 @@ def test_a_hang_up_is_no_end(tmp_path: Path) -> None:
     try:
         ask_health(tmp_path / "run" / "pgoauthd.sock", process)
         process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 20
+        while "config_reloaded" not in log.read_text(encoding="utf-8"):
+            assert time.monotonic() < until, log.read_text(encoding="utf-8")
         assert ask_health(tmp_path / "run" / "pgoauthd.sock", process) == b"HTTP/1.1 200 OK"
     finally:
         process.terminate()
     assert process.wait(20) == 0
-    assert "config_reloaded" in log.read_text(encoding="utf-8")

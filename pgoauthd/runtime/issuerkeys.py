@@ -99,6 +99,7 @@ class IssuerKeys:
         self._asked_for_kid = previous._asked_for_kid
         previous._successor = self
         self._set_lifetimes()
+        self._refresh_at = min(self._refresh_at, previous._refresh_at)  # one may have been asked for
         self._tell()
 
     def held(self, kid: str | None) -> KeySet | None:
@@ -240,6 +241,7 @@ class IssuerKeys:
             message=failure.message,
             keys_held=len(self._keys) if self._keys is not None else 0,
             retry_seconds=self._retry_delay,
+            remedy=failure.reason.remedy,
         )
         self._tell()
 

@@ -676,6 +676,17 @@ async def test_a_store_takes_over_keys_and_asks_nobody(
     assert provider.asked[JWKS] == 1
 
 
+async def test_a_refresh_that_was_asked_for_and_is_not_due_yet_is_taken_over(
+    opened: Open, provider: LocalIssuer, clock: SteppedClock
+) -> None:
+    async with opened() as old:
+        await keys_of(old)
+        old.refresh_soon()
+        async with opened(previous=old) as store, kept_fresh(store):
+            await provider.wait_asked(JWKS, 2)
+            assert await clock.asleep() == pytest.approx(2880.0)
+
+
 async def test_keys_taken_over_are_as_old_as_they_were(
     opened: Open, provider: LocalIssuer, clock: SteppedClock, metrics: Metrics
 ) -> None:

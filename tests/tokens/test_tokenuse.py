@@ -111,7 +111,7 @@ def test_a_nonce_beside_the_mark_of_an_access_token_makes_no_id_token(mark: dict
     ("claims", "message"),
     [
         ({"typ": "ID"}, "typ is 'ID'; expected 'bearer', 'dpop', 'access', 'at+jwt', 'jwt'"),
-        ({"token_use": "id"}, "token_use is 'id'; expected 'access'"),
+        ({"token_use": "id"}, "token_use is 'id'; expected 'access', 'access_token'"),
         ({"c_hash": ""}, "it has c_hash, as ID tokens do"),
         (NONCE, "it has a nonce and no scope or client, as ID tokens do"),
         ({**ENTRA, "ver": "2.0"}, "it has a tid and neither azp nor appid, as ID tokens do"),
