@@ -42,7 +42,7 @@ def _flatten(table: Mapping[str, Any], where: str, report: Report, outer: str = 
     """Claim paths and their values; a table in the table goes one name deeper, as `a.b = "c"` is to TOML."""
     for name, value in table.items():
         claim = f"{outer}.{_quoted(name)}" if outer else name
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flatten(value, where, report, claim)
             continue
         try:

@@ -73,6 +73,13 @@ def _filled(rule: Callable[[object], Complaint]) -> Callable[[object], Complaint
     return lambda value: _not_empty(value) or rule(value)
 
 
+def _read_identity(text: str) -> None:
+    """ValueError where the source is none, or all people have the same."""
+    source = read_identity_source(text)
+    if all(isinstance(part, str) or part in _NOBODYS_OWN for part in source.parts):
+        raise ValueError("everybody would be the same, as all tokens of an issuer can have the same there")
+
+
 def _single_words(value: object) -> Complaint:
     wrong = [item for item in (value if isinstance(value, tuple) else ()) if len(str(item).split()) != 1]
     return None if not wrong else (f"{wrong[0]!r} is not one word", "give each as an item of its own, without spaces")
@@ -166,6 +173,8 @@ _PROXY = "write for example http://proxy.example.org:3128; https URLs go through
 _DOMAIN = re.compile(r"[^\s@\\/]+")
 _CLAIM = "write for example realm_access.roles; a part with a dot in it goes into double quotes"
 _REGEX = "correct it; it is RE2's syntax, without lookaround and backreferences: github.com/google/re2/wiki/Syntax"
+_NOBODYS_OWN = {("iss",), ("aud",), ("typ",), ("ver",), ("tid",), ("token_use",), ("token_type",), ("active",), ("hd",)}
+"""Claims that tell no bearer from another."""
 _claim_paths = _each(read_path, _CLAIM)
 _regex = _each(LinearRegex, _REGEX)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -198,7 +207,7 @@ RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
         "scope_matching": _one_of(*ScopeMatching),
         "scope_prefixes": _single_words,
         "implied_scopes": _single_words,
-        "identity_claims": _filled(_each(read_identity_source, 'write for example "sub" or "${azp}@clients"')),
+        "identity_claims": _filled(_each(_read_identity, 'write for example "sub" or "${azp}@clients"')),
         "identity_strip_domains": _domains,
         "leeway_seconds": _between(0, 300),
         "max_lifetime_seconds": _between(1, 31_536_000),

@@ -159,6 +159,8 @@ def test_good_words_become_those_of_the_policy() -> None:
         ('identity_claims = ["$sub"]', "dollar"),
         ('identity_claims = ["${}"]', "empty"),
         ('identity_claims = ["$$everybody"]', "no claim in it"),
+        ('identity_claims = ["sub", "iss"]', "everybody would be the same"),
+        ('identity_claims = ["${tid}/${aud}"]', "everybody would be the same"),
         ('identity_strip_domains = ["@example.org"]', "without @"),
         ("""identity_strip_domains = ['EXAMPLE\\']""", "without @"),
         ('identity_strip_domains = [""]', "no domain"),
@@ -221,6 +223,7 @@ def test_booleans_are_required_as_json_writes_them() -> None:
         ('acr = ""', "something else"),
         ('acr = ["a", [ "b" ]]', "something else"),
         ("acr = []", "has no values"),
+        ("acr = {}", "something else"),
     ],
 )
 def test_a_required_claim_that_no_token_could_have_is_named(line: str, says: str) -> None:
@@ -539,6 +542,23 @@ def test_a_role_rule_that_says_what_it_means_is_read(lines: str) -> None:
 def test_rules_keep_their_order() -> None:
     text = f'{HEAD}{RULE}action = "deny"\nroles = ["a"]\n{RULE}identity = "z"\nroles = ["b"]\n'
     assert [(rule.allow, rule.roles) for rule in read(text).policy.role_rules] == [(False, ("a",)), (True, ("b",))]
+
+
+def test_a_table_under_an_old_name_has_its_own_line() -> None:
+    text = f'{HEAD}[[issuers.grants]]\nidentity = "a"\nroles = ["x"]\n'
+    with pytest.raises(ConfigError) as raised:
+        parse(text)
+    header = text.splitlines().index("[[issuers.grants]]") + 1
+    assert [problem.where for problem in raised.value.problems] == [f"line {header}, issuers[0].grants"]
+
+
+def test_a_list_of_tables_in_the_place_of_a_table_is_named() -> None:
+    text = f'{HEAD}[[issuers.introspection]]\nclient_id = "x"\n'
+    refused(text, "introspection", "is a list of tables; write [issuers.introspection]")
+
+
+def test_words_in_the_place_of_a_list_are_shown_as_the_list() -> None:
+    refused(f'{HEAD}required_scopes = "openid db"\n', "required_scopes", 'write ["openid", "db"]')
 
 
 def test_grants_are_now_called_role_rules() -> None:

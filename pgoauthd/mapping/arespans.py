@@ -1,13 +1,13 @@
 """Where the first capture of a tree can lie in a subject, and whether there is no doubt; knows no files and no maps.
 
-Sets of positions are integers: bit n stands for the gap before byte n. Each step costs a fixed budget, so that nobody
-can make it long.
+Sets of positions are integers: bit n stands for the gap before byte n. Each step costs a fixed budget, for one tree and
+for all trees of one question, so that nobody can make it long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import msgspec
 
@@ -15,6 +15,10 @@ from pgoauthd.mapping.aretree import Choice, Edge, Group, Node, OneByte, Repeat,
 
 MAX_SUBJECT_BYTES = 1_024
 MAX_STEPS = 50_000
+MAX_EFFORT = 100_000
+"""Steps for one question, whatever number of lines it meets; a step takes about a microsecond."""
+_BYTES_A_STEP = 8
+"""Of the subject, where each of its bytes is looked at."""
 
 
 class Doubt(Exception):  # noqa: N818 - no error: the answer is that there is none
@@ -27,6 +31,23 @@ class Capture(msgspec.Struct, frozen=True):
     span: tuple[int, int] | None
 
 
+class Effort:
+    """What one question may still cost, and what it has found already: several ask the same line about it."""
+
+    __slots__ = ("found", "left")
+
+    def __init__(self) -> None:
+        self.left = MAX_EFFORT
+        self.found: dict[int, Capture | None] = {}
+        """By the id of the captures; None is a doubt."""
+
+    def for_another(self) -> Effort:
+        """For another subject of the same question: what is left, and nothing found."""
+        other = Effort()
+        other.left = self.left
+        return other
+
+
 class Captures:
     """The first group of a tree: how to find it in a subject that the tree matches."""
 
@@ -37,8 +58,25 @@ class Captures:
         self._split = _split(tree, self._path)
         self._margins = _margins(self._split)
 
-    def find(self, subject: bytes) -> Capture:
-        """The first group's part of the leftmost match; Doubt where more than one may be PostgreSQL's."""
+    def find(self, subject: bytes, effort: Effort) -> Capture:
+        """The first group's part of the leftmost match; Doubt where more than one may be PostgreSQL's.
+
+        One effort is for one subject.
+        """
+        if id(self) not in effort.found:
+            effort.found[id(self)] = self._find_if_sure(subject, effort)
+        found = effort.found[id(self)]
+        if found is None:
+            raise Doubt
+        return found
+
+    def _find_if_sure(self, subject: bytes, effort: Effort) -> Capture | None:
+        try:
+            return self._find(subject, effort)
+        except Doubt:
+            return None
+
+    def _find(self, subject: bytes, effort: Effort) -> Capture:
         if not self._path:
             return Capture(None)
         if self._margins is not None:
@@ -46,7 +84,7 @@ class Captures:
             return Capture((before, len(subject) - rest))
         if len(subject) > MAX_SUBJECT_BYTES:
             raise Doubt
-        steps = _Steps(subject)
+        steps = _Steps(subject, effort)
         start = _lowest(steps.before(self._tree, steps.everywhere))
         ends = steps.after(self._tree, 1 << start)
         if not self._greedy:
@@ -136,7 +174,7 @@ def _longest_first(steps: _Steps, split: tuple[Sequence, Group, Sequence], start
 
 
 def _possible(steps: _Steps, path: tuple[Node, ...], begins: int, ends: int) -> set[tuple[int, int]]:
-    """Every span that the last node of the path has in some way to match; perhaps a few more."""
+    """Every span that the last node of the path has in some way to match, or two of them; perhaps ones too many."""
     for node, below in pairwise(path):
         if isinstance(node, Sequence):
             at = next(i for i, part in enumerate(node.parts) if part is below)
@@ -148,14 +186,16 @@ def _possible(steps: _Steps, path: tuple[Node, ...], begins: int, ends: int) -> 
                 return set()
             begins, ends = steps.after(others, begins), steps.before(others, ends)
     (part,) = children(path[-1])
-    return {(at, end) for at in _positions(begins) for end in _positions(steps.after(part, 1 << at) & ends)}
+    spans = ((at, end) for at in _positions(begins) for end in _positions(steps.after(part, 1 << at) & ends))
+    return set(islice(spans, 2))
 
 
 class _Steps:
     """Moves sets of positions through nodes, forwards and backwards."""
 
-    def __init__(self, subject: bytes) -> None:
+    def __init__(self, subject: bytes, effort: Effort) -> None:
         self._subject = subject
+        self._effort = effort
         self._left_out: Node | None = None
         self._left = MAX_STEPS
         self._where: dict[int, int] = {}
@@ -163,7 +203,7 @@ class _Steps:
 
     def leaving_out(self, node: Node) -> _Steps:
         """The same subject, where this node matches nothing."""
-        other = _Steps(self._subject)
+        other = _Steps(self._subject, self._effort)
         other._left_out = node
         return other
 
@@ -209,13 +249,15 @@ class _Steps:
         """The positions of the bytes in a set."""
         found = self._where.get(among)
         if found is None:
+            self._pay(1 + len(self._subject) // _BYTES_A_STEP)
             found = sum(1 << at for at, byte in enumerate(self._subject) if among >> byte & 1)
             self._where[among] = found
         return found
 
-    def _pay(self) -> None:
-        self._left -= 1
-        if self._left < 0:
+    def _pay(self, steps: int = 1) -> None:
+        self._left -= steps
+        self._effort.left -= steps
+        if self._left < 0 or self._effort.left < 0:
             raise Doubt
 
 

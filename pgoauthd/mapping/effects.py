@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pgoauthd.mapping.arespans import Effort
 from pgoauthd.mapping.identfile import IdentLine
 from pgoauthd.mapping.identline import Answer, Entry, Login, Says, in_bytes, named
 from pgoauthd.mapping.identmap import IdentMap, Lines
@@ -24,16 +25,15 @@ def effects(ident_map: IdentMap, map_name: str, identity: str, role: str | None)
     lines = ident_map.maps.get(map_name) or Lines()
     if role is None:
         return [_effect(entry, in_bytes(identity)) for entry in lines.entries]
-    login = Login.of(identity, role)
-    answers = [(entry, entry.ask(login)) for entry in lines.entries]
+    answers = [(entry, entry.ask(Login.of(identity, role))) for entry in lines.entries]
     return [
-        Effect(entry.line, answer.why or f"lets it be {named(login.role)}", lets_in=answer.says is Says.YES)
+        Effect(entry.line, answer.why or f"lets it be {named(in_bytes(role))}", lets_in=answer.says is Says.YES)
         for entry, answer in answers
     ]
 
 
 def _effect(entry: Entry, identity: bytes) -> Effect:
-    given = entry.for_identity(identity)
+    given = entry.for_identity(identity, Effort())
     if isinstance(given, Answer):
         return Effect(entry.line, given.why, lets_in=False)
     if entry.gives_all:
@@ -52,7 +52,7 @@ def sure_roles(ident_map: IdentMap, map_name: str, identity: str) -> tuple[str, 
     name = in_bytes(identity)
     roles: list[str] = []
     for entry in (ident_map.maps.get(map_name) or Lines()).for_identity(name):
-        given = entry.for_identity(name)
+        given = entry.for_identity(name, Effort())
         if isinstance(given, Answer):
             if given.says in {Says.STOPS, Says.PERHAPS_STOPS}:
                 break

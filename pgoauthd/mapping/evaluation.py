@@ -51,7 +51,7 @@ class _Question:
         self._map = map_name
         self._login = login
         self._lines = lines
-        identity, role = (shown_name(name.decode("utf-8", "replace")) for name in login)
+        identity, role = (shown_name(name.decode("utf-8", "replace")) for name in (login.identity, login.role))
         self._map_shown = shown_name(map_name)
         self._lets = f"lets {identity} be {role}"
 

@@ -16,6 +16,8 @@ MAX_DEPTH = 10
 """Of files that include files; the server's own limit."""
 MAX_FILES = 1_000
 MAX_LINES = 100_000
+MAX_CHARS = 8 << 20
+"""Of all files together, each as often as it is read."""
 MAX_TEXT_CHARS = 200
 
 _NEXT = re.compile(r'[ \t\r,]*+(?:((?:"(?:[^"]|"")*+"?|[^ \t\r,#"])++)(,?)|#.*|$)')
@@ -134,6 +136,7 @@ class _Reading:
         self._list_directory = list_directory
         self._files = 0
         self._lines = 0
+        self._chars = 0
 
     def open(self, path: str, depth: int) -> list[_Row] | Unreadable:
         """The rows of a file and of those that it includes."""
@@ -145,6 +148,9 @@ class _Reading:
         text = self._read(path)
         if isinstance(text, Unreadable):
             return text
+        self._chars += len(text)
+        if self._chars > MAX_CHARS:
+            raise _TooMuch(f"it has more than {MAX_CHARS:,} characters with all that it includes")
         if "\0" in text:
             return Unreadable("holds a NUL character, so it is no text")
         return self._rows(path, text, depth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import NamedTuple
 
-from pgoauthd.mapping.arespans import Doubt
+from pgoauthd.mapping.arespans import Doubt, Effort
 from pgoauthd.mapping.aretree import InvalidExpressionError, UnsureExpressionError
 from pgoauthd.mapping.identfile import IdentLine, Token, shown
 from pgoauthd.mapping.pgregex import PgRegex
@@ -39,15 +39,20 @@ class Answer(NamedTuple):
 
 
 class Login(NamedTuple):
-    """An identity that asks for a role, as the server has them: bytes."""
+    """An identity that asks for a role, as the server has them: bytes; and what the answer may cost."""
 
     identity: bytes
     role: bytes
+    effort: Effort
 
     @classmethod
     def of(cls, identity: str, role: str) -> Login:
         """From texts."""
-        return cls(in_bytes(identity), in_bytes(role))
+        return cls(in_bytes(identity), in_bytes(role), Effort())
+
+    def lowered(self) -> Login:
+        """The same login, had the identity no capital letters."""
+        return Login(self.identity.lower(), self.role, self.effort.for_another())
 
 
 class Given(NamedTuple):
@@ -82,10 +87,10 @@ class Entry:
 
     def ask(self, login: Login) -> Answer:
         """What this line says to a login."""
-        given = self.for_identity(login.identity)
+        given = self.for_identity(login.identity, login.effort)
         return given if isinstance(given, Answer) else self._ask_role(given, login.role)
 
-    def for_identity(self, identity: bytes) -> Given | Answer:
+    def for_identity(self, identity: bytes, effort: Effort) -> Given | Answer:
         """What this line gives to an identity, or why nothing."""
         if self.system_regex is None:
             if self.system != identity:
@@ -96,16 +101,16 @@ class Entry:
             return Answer(says, f"only PostgreSQL knows its expression for identities: {self.system_regex.why}")
         if not self.system_regex.matches(identity):
             return Answer(Says.NO_IDENTITY, f"its expression does not match {named(identity)}")
-        return self._substituted(identity, self.system_regex) if self._substitutes else Given(self.role)
+        return self._substituted(identity, self.system_regex, effort) if self._substitutes else Given(self.role)
 
     @property
     def _substitutes(self) -> bool:
         r"""Whether `\1` stands for the first group: not in what has another meaning already."""
         return self.member_of is None and self.role_regex is None and BACK_REFERENCE in self.role
 
-    def _substituted(self, identity: bytes, regex: PgRegex) -> Given | Answer:
+    def _substituted(self, identity: bytes, regex: PgRegex, effort: Effort) -> Given | Answer:
         try:
-            span = regex.first_capture(identity).span
+            span = regex.first_capture(identity, effort).span
         except Doubt:
             return Answer(Says.PERHAPS_STOPS, r"only PostgreSQL knows which part of the identity its \1 is")
         if span is None:

@@ -40,13 +40,13 @@ def _with_another_role(lines: Lines, login: Login) -> Iterator[TriedLine]:
 
 
 def _in_another_case(lines: Lines, login: Login) -> Iterator[TriedLine]:
-    lowered = login.identity.lower()
+    lowered = login.lowered()
     for entry in _some(lines.entries):
-        if entry.system_regex is None and entry.system.lower() == lowered:
+        if entry.system_regex is None and entry.system.lower() == lowered.identity:
             why = f"its identity {named(entry.system)} has other capital letters than {named(login.identity)}"
             yield tried(entry, why)
-        elif entry.system_regex is not None and entry.ask(login._replace(identity=lowered)).says is Says.YES:
-            yield tried(entry, f"its expression would match {named(lowered)}, without capital letters")
+        elif entry.system_regex is not None and entry.ask(lowered).says is Says.YES:
+            yield tried(entry, f"its expression would match {named(lowered.identity)}, without capital letters")
 
 
 def _in_another_map(maps: Mapping[str, Lines], map_name: str, login: Login) -> Iterator[TriedLine]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re2  # type: ignore[import-untyped]
 
 from pgoauthd.mapping.areparser import parse
-from pgoauthd.mapping.arespans import Capture, Captures
+from pgoauthd.mapping.arespans import Capture, Captures, Effort
 from pgoauthd.mapping.aretree import (
     ALL_BYTES,
     Choice,
@@ -48,9 +48,9 @@ class PgRegex:
         """Whether it matches some part of the subject."""
         return self._compiled.search(subject) is not None
 
-    def first_capture(self, subject: bytes) -> Capture:
+    def first_capture(self, subject: bytes, effort: Effort) -> Capture:
         """Where the first group matched, in a subject that matches; `arespans.Doubt` where only PostgreSQL knows."""
-        return self._captures.find(subject)
+        return self._captures.find(subject, effort)
 
 
 def _in_re2(node: Node) -> str:

@@ -53,6 +53,10 @@ class Breaker:
             return None
         return Refusal(self._last.reason, f"{self._last.message}; {again}")
 
+    def is_at_edge(self, *, probe: bool) -> bool:
+        """Whether one more failure opens it, or keeps it open for longer."""
+        return probe or (not self.is_open and self._failures + 1 >= FAILURES_TO_OPEN)
+
     def begin(self) -> bool:
         """Begin a request that `refusal` does not forbid. True where it is the probe; then no other may begin."""
         self._probing = self.is_open

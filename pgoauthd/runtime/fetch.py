@@ -22,7 +22,7 @@ import msgspec
 from pgoauthd import __version__
 from pgoauthd.config import Issuer
 from pgoauthd.runtime.addresses import forbidden_address, forbidden_host
-from pgoauthd.runtime.fetchfailure import FailureKind, FetchFailure, failure_of, shown
+from pgoauthd.runtime.fetchfailure import FailureKind, FetchFailure, failure_of, repeats, shown
 from pgoauthd.runtime.proxy import read_proxy
 from pgoauthd.runtime.tls import tls_context
 from pgoauthd.tokens.metadata import check_url
@@ -50,6 +50,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"<Answer {self.status} of {len(self.body)} bytes>"
 
+
+_SECRET_FIELDS = ("token", "client_secret", "client_assertion")
+_NOT_SHOWN = "not shown"
 
 READ_STATUSES = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
 """RFC 6749 section 5.2: 400 says in its body what is wrong."""
@@ -79,6 +82,8 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float
     read: frozenset[HTTPStatus]
     """Statuses whose bodies are read."""
+    secrets: tuple[str, ...] = ()
+    """What of the form and the headers is never shown, should the server send it back."""
 
 
 class Fetcher:
@@ -155,6 +160,7 @@ class Fetcher:
                 body=urlencode(form).encode("ascii"),
                 timeout_seconds=timeout_seconds,
                 read=READ_STATUSES,
+                secrets=(*(form[name] for name in _SECRET_FIELDS if name in form), *headers.values()),
             )
         )
 
@@ -163,7 +169,7 @@ class Fetcher:
             return failure
         try:
             async with asyncio.timeout(request.timeout_seconds):
-                return await self._exchange(request)
+                return _discreet(request, await self._exchange(request))
         except TimeoutError:
             return FetchFailure(
                 FailureKind.TIMEOUT, f"{request.url} did not answer within {request.timeout_seconds:g} seconds"
@@ -195,6 +201,16 @@ class Fetcher:
             proxy_headers=proxy.connect_headers(url) if proxy is not None else None,
         ) as response:
             return _redirected(url, response) or await _read(request, response)
+
+
+def _discreet(request: _Request, result: Answer | FetchFailure) -> Answer | FetchFailure:
+    """The same without what repeats a secret of the request, in what may be shown."""
+    if isinstance(result, Answer):
+        hidden = repeats(result.content_type, request.secrets)
+        return msgspec.structs.replace(result, content_type=_NOT_SHOWN) if hidden else result
+    if not repeats(result.message.removeprefix(request.url), request.secrets):
+        return result
+    return FetchFailure(result.kind, f"{request.url} sent back what it was sent, so its answer is not shown")
 
 
 def _redirected(url: str, response: aiohttp.ClientResponse) -> FetchFailure | None:

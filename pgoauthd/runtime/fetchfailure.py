@@ -1,19 +1,24 @@
 """What went wrong with a request to an identity provider, as a kind to count and a sentence for the operator.
 
-It reads exceptions and never makes a request. A sentence shows URLs and what the system said, and little of what a
-server chose to say.
+It reads exceptions and never makes a request. A sentence shows URLs and what the system said, little of what a server
+chose to say, and nothing of what we sent.
 """
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from enum import StrEnum
+from urllib.parse import unquote
 
 import aiohttp
 import msgspec
 
 _SHOWN_CHARACTERS = 300
 """Of a text that a server chose, in a message."""
+
+_PIECE_CHARACTERS = 8
+"""So many of a secret in a row are a piece of it, and not chance."""
 
 _BROKEN = (errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 
@@ -49,7 +54,10 @@ def failure_of(url: str, error: aiohttp.ClientError | OSError) -> FetchFailure:
         case aiohttp.ClientHttpProxyError():
             return _unreachable(f"{url} cannot be reached: its proxy answered with status {error.status}")
         case aiohttp.ClientResponseError():
-            return FetchFailure(FailureKind.ERROR, f"{url} does not speak HTTP: {shown(error.message)}")
+            # What follows the colon are the server's bytes: it may have sent back our own, credentials and all.
+            return FetchFailure(
+                FailureKind.ERROR, f"{url} does not speak HTTP: {shown(error.message.partition(':')[0])}"
+            )
         case aiohttp.ClientPayloadError():
             return FetchFailure(FailureKind.ERROR, f"{url} broke off in the middle of its answer")
         case _:
@@ -60,6 +68,15 @@ def failure_of(url: str, error: aiohttp.ClientError | OSError) -> FetchFailure:
 def shown(text: str) -> str:
     """A text of others, short and on one line."""
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")[1:-1]
+
+
+def repeats(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a text of others has a piece of a secret, in any letter case, percent-encoded or not."""
+    return any(_has_piece(one.lower(), secret.lower()) for one in {text, unquote(text)} for secret in secrets)
+
+
+def _has_piece(text: str, secret: str) -> bool:
+    return any(text[at : at + _PIECE_CHARACTERS] in secret for at in range(len(text) - _PIECE_CHARACTERS + 1))
 
 
 def _unreachable(message: str, *, passing: bool = False) -> FetchFailure:
@@ -77,4 +94,6 @@ def _is_passing(error: BaseException) -> bool:
 def _described(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error  # what the system said, without aiohttp's words around it
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "Server disconnected"  # its own text may be the answer as far as it came
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -38,9 +38,14 @@ Signature = tuple[int, ...]
 
 
 class Disk:
-    """Reads files and directories for `mapping.identfile`, and remembers them as they were."""
+    """Reads files and directories for `mapping.identfile`, and remembers them as they were.
+
+    Who writes a pg_ident.conf chooses what it includes, and what is in there ends in messages. So after the first file
+    only those are read that who owns it can read, too: not the secrets of the daemon's user.
+    """
 
     def __init__(self) -> None:
+        self._first: os.stat_result | None = None
         self.signatures: dict[str, Signature] = {}
         self.newest_change_ns = 0
 
@@ -56,6 +61,9 @@ class Disk:
             self._remember(path, status)
             if not stat.S_ISREG(status.st_mode):
                 return Unreadable("is not a regular file")
+            self._first = self._first or status
+            if not may_read(self._first, status):
+                return Unreadable("is for other users than the owner of the file that it would be a part of")
             content = _read_up_to(descriptor, MAX_FILE_BYTES + 1)
         except OSError as error:
             return self._unreadable(path, error)
@@ -85,6 +93,12 @@ class Disk:
     def _unreadable(self, path: str, error: OSError) -> Unreadable:
         self.signatures[path] = _signature(path)
         return Unreadable(error.strerror or str(error), missing=error.errno == errno.ENOENT)
+
+
+def may_read(first: os.stat_result, other: os.stat_result) -> bool:
+    """Whether the owner of the first file can read the other one, as far as their owners, groups and modes tell."""
+    by_group = other.st_gid == first.st_gid and other.st_mode & stat.S_IRGRP
+    return bool(other.st_uid == first.st_uid or by_group or other.st_mode & stat.S_IROTH)
 
 
 def read_ident_map(path: str, disk: Disk) -> IdentMap:

@@ -189,9 +189,11 @@ def _error_of(answer: HttpAnswer) -> str | None:
 
 
 def _silent_about(token: BearerToken, asked: Asked) -> Asked:
-    """The same, without the token, where a server put it into what it said: redirects, types, errors."""
-    refusal = asked.answer
-    if not isinstance(refusal, Refusal) or token.reveal() not in refusal.message:
-        return asked
-    hidden = Refusal(refusal.reason, refusal.message.replace(token.reveal(), "[redacted]"))
-    return msgspec.structs.replace(asked, answer=hidden)
+    """The same, without the token, where a server put it into what it said: into an error, or as the `jti`."""
+    answer, text = asked.answer, token.reveal()
+    if isinstance(answer, Refusal):
+        if text not in answer.message:
+            return asked
+        return msgspec.structs.replace(asked, answer=Refusal(answer.reason, answer.message.replace(text, "[redacted]")))
+    left = {name: value for name, value in answer.items() if not (isinstance(value, str) and text in value)}
+    return msgspec.structs.replace(asked, answer=left)

@@ -6,17 +6,20 @@
 - At most `max_concurrent` requests at a time per issuer. QUEUE_FACTOR times as many wait for their turn, each until its
   deadline; who comes when that is full is refused at once.
 - An endpoint that failed five times in a row is not asked for 1 s, then 2 s, up to 30 s; meanwhile who needs it is
-  refused at once, with what went wrong.
+  refused at once, with what went wrong. That it fails for tokens that people bring is not enough, as they choose them:
+  it must fail for one of our own making, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from pgoauthd.config import Introspection, Issuer
@@ -186,15 +189,23 @@ class Introspector:
             self._places.release()
 
     async def _ask_in_turn(self, key: TokenHash, token: BearerToken, deadline: float) -> Answer:
-        probe, asked_at, asked = self._breaker.begin(), self._clock.monotonic(), None
+        probe, asked_at, noted = self._breaker.begin(), self._clock.monotonic(), None
         try:
             asked = await self._ask_until(deadline, token)
+            noted = await self._tried_again(asked, probe=probe, deadline=deadline)
         finally:
-            if asked is None:
+            if noted is None:
                 self._breaker.give_up(probe=probe)
-        self._note(asked, probe=probe)
+        self._note(noted, probe=probe)
         self._cache.keep(key, asked.answer, size=asked.size, asked_at=asked_at)
         return asked.answer
+
+    async def _tried_again(self, asked: Asked, *, probe: bool, deadline: float) -> Asked:
+        """Before the breaker opens for a failure: whether the endpoint works for a token that nobody else chose."""
+        if _does_its_work(asked) or not self._breaker.is_at_edge(probe=probe):
+            return asked
+        ours = await self._ask_until(deadline, BearerToken(secrets.token_urlsafe(32)))
+        return msgspec.structs.replace(asked, working=_does_its_work(ours))
 
     async def _ask_until(self, deadline: float, token: BearerToken) -> Asked:
         try:
@@ -210,17 +221,23 @@ class Introspector:
 
     def _note(self, asked: Asked, *, probe: bool) -> None:
         """Tell the breaker, and the operator where it opens or closes."""
-        if asked.working or not isinstance(asked.answer, Refusal):
+        if _does_its_work(asked):
             if self._breaker.succeeded():
                 self._log.info("introspection_works_again")
-        elif self._breaker.failed(asked.answer, self._clock.monotonic(), probe=probe):
+        elif isinstance(refusal := asked.answer, Refusal) and self._breaker.failed(
+            refusal, self._clock.monotonic(), probe=probe
+        ):
             self._log.warning(
                 "introspection_stopped",
-                reason=asked.answer.reason,
-                message=asked.answer.message,
+                reason=refusal.reason,
+                message=refusal.message,
                 retry_seconds=self._breaker.delay_seconds,
             )
         self._show_breaker(is_open=self._breaker.is_open)
 
     def _show_breaker(self, *, is_open: bool) -> None:
         self._breaker_open.labels(self._label, INTROSPECTION).set(is_open)
+
+
+def _does_its_work(asked: Asked) -> bool:
+    return asked.working or not isinstance(asked.answer, Refusal)

@@ -153,7 +153,7 @@ class Validator:
             return self._introspected(bearer, None, request, policy) if refusal is None else Verdict.refused(refusal)
         if policy.mode is not Mode.INTROSPECT:
             return self._signed(bearer, token, request, policy)
-        if (refusal := check_before_introspection(token, policy)) is not None:
+        if (refusal := check_before_introspection(token, policy, self._clock.time())) is not None:
             return Verdict.refused(refusal)
         return self._introspected(bearer, None, request, policy)
 

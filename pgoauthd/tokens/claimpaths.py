@@ -19,7 +19,7 @@ from pgoauthd.tokens.issuers import ClaimPath, IdentitySource
 ABSENT: Final = object()
 """Stands for a claim that is not there; null is there."""
 
-_PART = re.compile(r'(?:"(?P<quoted>[^"]+)"|(?P<plain>[^".]+))(?P<end>\.(?=.)|\Z)')
+_PART = re.compile(r'(?:"(?P<quoted>[^"]+)"|(?P<plain>[^".]+))(?P<end>\.(?=.)|\Z)', re.DOTALL)
 _WHOLE = ("https://", "http://", "urn:")
 _PLACE = re.compile(r"\$(?:\{(?P<claim>[^{}]*)\}|(?P<dollar>\$)|)")
 

@@ -75,13 +75,17 @@ def precheck(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet, now: fl
         return Verdict.refused(_unforeseen(error))
 
 
-def check_before_introspection(token: UnverifiedToken, policy: IssuerPolicy) -> Refusal | None:
-    """None if a JWT that nobody verified may be shown to the policy's issuer; else issuer_mismatch.
+def check_before_introspection(token: UnverifiedToken, policy: IssuerPolicy, now: float) -> Refusal | None:
+    """None if a JWT that nobody verified may be shown to the policy's issuer, and could be good.
 
-    To any other issuer than the one it names, it would be a live credential for somebody else's services. A token in
-    the form of a JWT without `iss` names nobody: to its bearer it is opaque, and its issuer may know it.
+    Refused with issuer_mismatch: to any other issuer than the one it names, it would be a live credential for somebody
+    else's services. And as by `check_lasting_claims`: an answer that says less must not make a good token of an ID
+    token or a bound one. A token in the form of a JWT without `iss` names nobody: to its bearer it is opaque, and its
+    issuer may know it.
     """
-    return check_issuer(token.claims, policy) if "iss" in token.claims else None
+    if "iss" not in token.claims:
+        return None
+    return check_issuer(token.claims, policy) or check_lasting_claims(token.claims, policy, now)
 
 
 def verify(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet) -> Refusal | None:

@@ -20,6 +20,9 @@ from pgoauthd.tokens.wording import kind, listed, quoted
 Groups = tuple[str, ...]
 """What an expression and its groups matched, from \\0 on; empty where there is no expression."""
 
+MAX_VALUES = 2_000
+"""Of a claim. Every rule looks at all of them while other logins wait; a directory has a thousand groups for one."""
+
 _PLACE = re.compile(r"\\([0-9\\]?)")
 _FOLDED_TO_ASCII = frozenset("\u017f\u212a")
 """The letters that are s and k for (?i), and yet those of another name: the long s and the Kelvin sign."""
@@ -104,13 +107,16 @@ def _unclear(rule: RoleRule) -> list[Groups]:
 
 
 def _strings(claims: Mapping[str, Any], path: ClaimPath) -> list[str] | None:
-    """The strings of a claim, none if it is not there; None if it, or something on the way to it, is anything else."""
+    """The strings of a claim, none if it is not there; None if it, or something on the way to it, is anything else.
+
+    None, too, if there are more than MAX_VALUES.
+    """
     value = find_claim(claims, path)
     if value is ABSENT:
         way = (find_claim(claims, path[:end]) for end in range(1, len(path)))
         return [] if all(step is ABSENT or isinstance(step, dict) for step in way) else None
     values: list[Any] = value if isinstance(value, list) else [value]
-    return values if all(isinstance(one, str) for one in values) else None
+    return values if len(values) <= MAX_VALUES and all(isinstance(one, str) for one in values) else None
 
 
 def _names(rule: RoleRule, groups: Groups, role: str) -> bool:
@@ -164,6 +170,8 @@ def _doubt(rule: RoleRule, claims: Mapping[str, Any]) -> str:
     if rule.claim is None or _strings(claims, rule.claim) is not None:
         return ""
     value = find_claim(claims, rule.claim)
-    what = kind(value) if not isinstance(value, list) else "an array of more than strings"
+    what = kind(value)
+    if isinstance(value, list):
+        what = "an array of more than strings" if len(value) <= MAX_VALUES else f"an array of more than {MAX_VALUES:,}"
     found = "has something on the way to it that is no object" if value is ABSENT else f"is {what}"
     return f", to be safe: the claim {quoted(write_path(rule.claim))} {found}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pgoauthd.mapping.arespans import MAX_EFFORT
 from pgoauthd.mapping.evaluation import predict
+from pgoauthd.mapping.identline import Login, Says
 from pgoauthd.mapping.prediction import MAX_TRIED, Expected, MapPrediction
 from tests.mapping.fix_maps import PATH, ident_map
 
@@ -160,3 +162,39 @@ def test_a_long_line_is_cut() -> None:
 
     assert len(prediction.tried[0].text) == 200
     assert len(prediction.tried[0].why) < 200
+
+
+@pytest.mark.parametrize("expression", ["/(.*.*)*@(.*)corp", "/((a|b|@|corp)*?)@(.*)corp", "/^(?:(.*)@x|(.*)@corp)+"])
+def test_no_identity_makes_the_lines_of_a_map_take_long_together(expression: str) -> None:
+    login = Login.of("a@corp" * 40, "app")
+    entries = ident_map(f"people {expression} x\\1\n" * 500).maps["people"].entries
+
+    assert entries[-1].ask(login) is not None
+    assert login.effort.left > 0
+    assert [entry.ask(login).says for entry in entries][-1] is Says.PERHAPS_STOPS
+    assert login.effort.left > -MAX_EFFORT / 4
+    assert login.lowered().effort.left == login.effort.left
+
+
+def test_a_line_that_is_asked_several_times_about_a_login_costs_once() -> None:
+    login = Login.of("a@corp" * 40, "app")
+    (entry,) = ident_map("people /(.*)@(.*)corp x\\1\n").maps["people"].entries
+    entry.ask(login)
+    left = login.effort.left
+
+    assert entry.ask(login).says is Says.NO_ROLE
+    assert login.effort.left == left < MAX_EFFORT
+
+
+def test_many_lines_are_no_reason_for_doubt_about_an_identity_of_the_usual_length() -> None:
+    lines = "".join(f"people /(.*)@(.*)corp{number} x\\1\n" for number in range(300))
+    assert said(f"{lines}people /(.*)@(.*)corp \\1\n", "alice@a-corp", "alice").expected is Expected.MATCH
+
+
+def test_a_long_identity_costs_more_than_a_short_one() -> None:
+    short, long = (Login.of(identity, "app") for identity in ("ab", "ab" + "c" * 1_000))
+    (entry,) = ident_map("people /(a)b x\\1\n").maps["people"].entries
+    for login in (short, long):
+        entry.ask(login)
+
+    assert short.effort.left > long.effort.left + 100

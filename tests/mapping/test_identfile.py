@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from pgoauthd.mapping.identfile import MAX_FILES, MAX_LINES, BadLine, IdentFile, Token, Unreadable, read_ident_file
+from pgoauthd.mapping.identfile import (
+    MAX_CHARS,
+    MAX_FILES,
+    MAX_LINES,
+    BadLine,
+    IdentFile,
+    Token,
+    Unreadable,
+    read_ident_file,
+)
 from tests.mapping.fix_maps import PATH, Files
 
 
@@ -68,6 +77,14 @@ def test_files_that_include_others_many_times_end() -> None:
 
 def test_files_of_many_lines_end() -> None:
     assert f"more than {MAX_LINES:,} lines" in read("m a b\n" * (MAX_LINES + 1)).bad[0].why
+
+
+def test_files_of_many_characters_end_whatever_is_in_them() -> None:
+    part = "#" * (MAX_CHARS // 8) + "\n"
+    found = read("include part\n" * 8, part=part)
+
+    assert found.lines == ()
+    assert f"more than {MAX_CHARS:,} characters" in found.bad[0].why
 
 
 def test_many_quotes_take_no_longer_than_their_number() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgoauthd.mapping.arespans import MAX_SUBJECT_BYTES, Doubt
+from pgoauthd.mapping.arespans import MAX_SUBJECT_BYTES, Doubt, Effort
 from pgoauthd.mapping.aretree import InvalidExpressionError, UnsureExpressionError
 from pgoauthd.mapping.pgregex import PgRegex
 
@@ -13,7 +13,7 @@ def captured(pattern: str, subject: str) -> str | None:
     """What the first group of a match is; Doubt goes up."""
     regex = PgRegex(pattern.encode())
     assert regex.matches(subject.encode())
-    span = regex.first_capture(subject.encode()).span
+    span = regex.first_capture(subject.encode(), Effort()).span
     return None if span is None else subject.encode()[slice(*span)].decode()
 
 

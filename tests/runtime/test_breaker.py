@@ -51,6 +51,15 @@ def test_failures_of_requests_that_began_before_it_opened_do_not_lengthen_the_de
     assert breaker.refusal(1.0) is None
 
 
+def test_it_is_at_the_edge_before_the_fifth_failure_and_at_each_probe() -> None:
+    breaker, edges = Breaker(), []
+    for _ in range(6):
+        edges.append(breaker.is_at_edge(probe=False))
+        breaker.failed(FAILURE, 0.0, probe=False)
+    assert edges == [False] * 4 + [True, False]
+    assert breaker.is_at_edge(probe=True)
+
+
 def test_only_one_probe_goes_through() -> None:
     breaker = opened(0.0)
     assert breaker.refusal(1.0) is None

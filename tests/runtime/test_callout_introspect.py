@@ -21,7 +21,8 @@ from tests.fix_callout import (
     token_for,
     validate_body,
 )
-from tests.fix_issuer import OPENID, LocalIssuer, resets
+from tests.fix_introspector import introspecting
+from tests.fix_issuer import INTROSPECTION, OPENID, LocalIssuer, resets, running_issuer
 from tests.fix_tokens import DROP, mint, signing_key
 
 
@@ -73,6 +74,17 @@ async def test_any_other_token_is_inactive_and_nothing_more(
 ) -> None:
     answer = await running.introspect(make(provider))
     assert (answer.status, answer.body) == (200, b'{"active":false}')
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+async def test_an_opaque_token_is_shown_to_the_only_issuer_that_could_know_it_and_else_to_none(
+    provider: LocalIssuer, tmp_path: Path, readers: int
+) -> None:
+    async with running_issuer() as other:
+        settings = [introspecting(provider, tmp_path), introspecting(other, tmp_path, issuer={"name": "other"})]
+        async with running_callout(tmp_path, *settings[:readers]) as running:
+            assert (await running.introspect("opaque-canary")).json == {"active": False}
+        assert [one.asked[INTROSPECTION] for one in (provider, other)] == [int(readers == 1), 0]
 
 
 async def test_scopes_of_the_configuration_hold_for_introspection(provider: LocalIssuer, tmp_path: Path) -> None:

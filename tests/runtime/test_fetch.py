@@ -392,6 +392,17 @@ async def test_a_form_does_not_follow_a_redirect(provider: LocalIssuer, status: 
     assert provider.asked.total() == 1
 
 
+@pytest.mark.parametrize("sent", ["form", "header"])
+async def test_a_secret_that_a_redirect_sends_back_is_not_shown(provider: LocalIssuer, sent: str) -> None:
+    provider.script[INTROSPECTION] = redirects(f"{provider.issuer}/canary-of-a-secret")
+    form = {"client_secret": "canary-of-a-secret"} if sent == "form" else {}
+    headers = {"Authorization": "Basic canary-of-a-secret"} if sent == "header" else {}
+    async with Fetcher(settings()) as fetcher:
+        result = await fetcher.post(introspection_url(provider), form, headers=headers, timeout_seconds=10.0)
+    assert isinstance(result, FetchFailure)
+    assert "canary" not in result.message
+
+
 async def test_a_form_has_a_deadline_of_its_own(provider: LocalIssuer) -> None:
     provider.script[INTROSPECTION] = provider.drip
     result = await post_failure(provider, deadline=0.1)

@@ -16,7 +16,7 @@ import pytest
 from pgoauthd.config import Cluster
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.mapping.prediction import Expected, MapPrediction
-from pgoauthd.runtime.identfiles import LOOK_SECONDS, MAX_FILE_BYTES, IdentFiles
+from pgoauthd.runtime.identfiles import LOOK_SECONDS, MAX_FILE_BYTES, IdentFiles, may_read
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason
 from tests.fix_clock import SteppedClock
@@ -188,6 +188,44 @@ def test_what_is_no_file_to_read_is_unknown(room: Room, kind: str) -> None:
 
     assert said(files) is Expected.UNKNOWN
     assert room.readable() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+@pytest.mark.parametrize("line", ["people @{} app", "include {}", "include_if_exists {}", 'people bob "@{}"'])
+def test_no_line_shows_a_file_that_the_owner_of_the_first_cannot_read(room: Room, line: str) -> None:
+    secret = room.write("canary\n", "client-secret")
+    secret.chmod(0o640)
+    os.chown(room.write(f"{line.format(secret)}\n"), 12_345, 12_345)
+    prediction = room.open().predict("main", "people", "alice", "app")
+
+    assert prediction is not None
+    assert prediction.expected is (Expected.NO_MATCH if '"@' in line else Expected.UNKNOWN)
+    assert "canary" not in str(prediction)
+
+
+OWNED = 0o640, 1_000, 1_000
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "may"),
+    [
+        (*OWNED, True),
+        (0o600, 1_000, 7, True),
+        (0o640, 7, 1_000, True),
+        (0o644, 7, 7, True),
+        (0o640, 7, 7, False),
+        (0o600, 7, 1_000, False),
+        (0o400, 0, 0, False),
+    ],
+)
+def test_an_included_file_is_read_where_the_owner_of_the_first_can_read_it(
+    mode: int, uid: int, gid: int, *, may: bool
+) -> None:
+    assert may_read(status(*OWNED), status(mode, uid, gid)) is may
+
+
+def status(mode: int, uid: int, gid: int) -> os.stat_result:
+    return os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
 
 
 async def test_a_missing_file_is_read_when_it_comes(room: Room) -> None:

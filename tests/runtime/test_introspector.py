@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -225,6 +227,80 @@ async def test_a_token_that_the_issuer_sends_back_is_in_no_message_log_or_metric
         assert TOKEN not in it.log.getvalue()
         assert TOKEN not in it.metrics.expose("")[0].decode()
         assert TOKEN not in repr(vars(it.introspectors))
+
+
+def pieces(text: str) -> list[str]:
+    return [text[at : at + 8].lower() for at in range(len(text) - 7)]
+
+
+LONG = "Zz9_" + "".join(f"~canary{number}-" for number in range(60))
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        redirects(f"https://id.example/{LONG}"),
+        redirects("https://id.example/" + "".join(f"%{byte:02x}" for byte in LONG.encode())),
+        says(200, b"{}", Content_Type=f"text/{LONG}"),
+        says(200, b"x", Content_Encoding=LONG),
+    ],
+)
+async def test_a_piece_of_a_token_that_was_cut_or_written_otherwise_is_in_no_message_either(
+    provider: LocalIssuer, tmp_path: Path, echo: Answer
+) -> None:
+    provider.script[INTROSPECTION] = echo
+    async with asking(introspecting(provider, tmp_path)) as it:
+        said = unquote((await it.refusal(LONG)).message).lower()
+    assert [piece for piece in pieces(LONG) if piece in said] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"%s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\x01%s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n",
+    ],
+)
+@pytest.mark.parametrize("way", ["client_secret_basic", "client_secret_post"])
+async def test_what_is_no_http_shows_nothing_of_what_was_sent(
+    provider: LocalIssuer, tmp_path: Path, line: bytes, way: str
+) -> None:
+    async def send_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        authorization = head.lower().find(b"authorization: ")
+        own = head[authorization:].partition(b"\r")[0] if authorization >= 0 else await reader.readexactly(length)
+        writer.write(line % own)
+        await writer.drain()
+        writer.close()
+
+    provider.client.auth = way
+    async with await asyncio.start_server(send_back, "127.0.0.1", 0) as server:
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with asking(introspecting(provider, tmp_path, endpoint=endpoint)) as it:
+            refused = await it.refusal()
+    assert re.search(r" (does not speak HTTP|cannot be reached): [A-Za-z -]+$", refused.message)
+
+
+async def test_a_signed_answer_that_is_not_taken_is_not_shown_with_the_token(
+    provider: LocalIssuer, tmp_path: Path, clock: SteppedClock
+) -> None:
+    provider.client.now = clock.time
+    body = provider.sign_answer({"active": True}, iss=TOKEN).encode()
+    provider.script[INTROSPECTION] = says(200, body, Content_Type=SIGNED_ANSWER)
+    keys = read_key_set(json.dumps(provider.keys).encode())
+    async with asking(introspecting(provider, tmp_path, signed_answers=True), clock=clock, keys=GivenKeys(keys)) as it:
+        refused = await it.refusal()
+    assert "its iss is '[redacted]'" in refused.message
+
+
+async def test_an_answer_is_kept_without_the_token_that_it_repeats(provider: LocalIssuer, tmp_path: Path) -> None:
+    provider.tokens[TOKEN] = {**ALICE, "jti": TOKEN, "token": f"x{TOKEN}"}
+    async with asking(introspecting(provider, tmp_path)) as it:
+        assert await it.ask() == {"active": True, **ALICE}
+        assert it.held() == {"active": True, **ALICE}
 
 
 async def test_what_nobody_foresaw_is_a_refusal_that_is_logged_without_the_token(
@@ -689,6 +765,10 @@ async def test_a_busy_or_broken_issuer_does_not_touch_another(provider: LocalIss
 # The breaker
 
 
+OURS = 1
+"""Requests about a token of pgoauthd's own, before the asking stops and when a probe failed."""
+
+
 async def fail(it: Asking, times: int) -> None:
     for number in range(times):
         refused = await it.refusal(f"failing-{number}")
@@ -733,12 +813,45 @@ async def test_five_failures_in_a_row_stop_the_asking(
         assert provider.asked[INTROSPECTION] == asked
 
 
+def blocks(provider: LocalIssuer, failure: Answer) -> Answer:
+    """A provider, or what stands before it, that has something against some tokens."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return await (failure if "failing" in await request.text() else provider.introspect)(request)
+
+    return answer
+
+
+@pytest.mark.parametrize("failure", [*(failure for failure, _ in FAILURES), lambda _: says(403), lambda _: says(404)])
+async def test_tokens_that_make_the_issuer_fail_do_not_stop_the_asking_about_others(
+    provider: LocalIssuer, tmp_path: Path, clock: SteppedClock, failure: Misbehaviour
+) -> None:
+    provider.script[INTROSPECTION] = blocks(provider, failure(provider))
+    async with asking(introspecting(provider, tmp_path, timeout_seconds=0.1), clock=clock) as it:
+        await fail(it, 11)
+        assert it.breaker_open() == 0
+        assert (await it.refusal("good")).reason is Reason.TOKEN_INACTIVE
+        assert it.log.getvalue() == ""
+
+
+async def test_a_probe_that_fails_for_its_token_alone_lets_everybody_ask_again(
+    provider: LocalIssuer, tmp_path: Path, clock: SteppedClock
+) -> None:
+    provider.script[INTROSPECTION] = says(500)
+    async with asking(introspecting(provider, tmp_path), clock=clock) as it:
+        await fail(it, 5)
+        clock.advance(1.0)
+        provider.script[INTROSPECTION] = blocks(provider, says(500))
+        assert (await it.refusal("failing-probe")).reason is Reason.IDP_ERROR
+        assert it.breaker_open() == 0
+
+
 async def test_metadata_that_cannot_be_had_stops_the_asking_too(provider: LocalIssuer, tmp_path: Path) -> None:
     provider.script |= {OPENID: says(503), OAUTH: says(503)}
     async with asking(introspecting(provider, tmp_path)) as it:
         await fail(it, 5)
         assert (await it.refusal()).message.endswith("; it is asked again in 1 s")
-    assert provider.asked[OPENID] == 5
+    assert provider.asked[OPENID] == 5 + OURS
 
 
 @pytest.mark.parametrize("status", [400, 413, 414, 422, 431])
@@ -773,7 +886,7 @@ async def test_one_probe_goes_through_when_the_delay_is_over(
         clock.advance(1.0)
         provider.hold()
         tasks = it.start("probe", "other", "third")
-        await provider.wait_asked(INTROSPECTION, 6)
+        await provider.wait_asked(INTROSPECTION, 6 + OURS)
         probe, *others = tasks
         for other in others:
             refused = await other
@@ -782,7 +895,7 @@ async def test_one_probe_goes_through_when_the_delay_is_over(
         provider.release()
         await probe
         assert (await it.refusal("again")).message.endswith("; it is asked again in 2 s")
-    assert provider.asked[INTROSPECTION] == 6
+    assert provider.asked[INTROSPECTION] == 6 + 2 * OURS
 
 
 async def test_a_probe_that_succeeds_lets_everybody_ask_again(
@@ -828,7 +941,7 @@ async def test_who_waits_for_a_turn_is_refused_when_the_asking_stops(
         provider.release()
         answers = await asyncio.gather(*tasks)
     assert [isinstance(answer, Refusal) and answer.reason for answer in answers] == [Reason.IDP_ERROR] * 3
-    assert provider.asked[INTROSPECTION] == 5
+    assert provider.asked[INTROSPECTION] == 5 + OURS
 
 
 async def test_what_is_held_is_served_while_nothing_is_asked(provider: LocalIssuer, tmp_path: Path) -> None:

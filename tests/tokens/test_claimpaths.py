@@ -46,6 +46,10 @@ def test_an_empty_or_badly_quoted_part_is_an_error(text: str) -> None:
         read_path(text)
 
 
+def test_a_name_may_begin_with_a_line_break() -> None:
+    assert read_path("a.\nb") == ("a", "\nb")
+
+
 @unhurried
 @given(paths)
 def test_a_path_that_is_written_is_read_again(path: tuple[str, ...]) -> None:

@@ -264,13 +264,32 @@ def test_a_forged_jwt_is_refused_without_anything_that_it_says() -> None:
 def test_a_jwt_is_shown_to_the_issuer_that_it_names_or_to_the_one_where_it_names_none(
     issuer: object, reason: Reason | None
 ) -> None:
-    refusal = check_before_introspection(_token(iss=issuer), ASKED.policy)
+    refusal = check_before_introspection(_token(iss=issuer), ASKED.policy, NOW)
     assert (refusal.reason if refusal else None) is reason
 
 
 def test_a_jwt_is_shown_to_an_issuer_that_its_tokens_name_otherwise() -> None:
     policy = msgspec.structs.replace(ASKED.policy, token_issuers=(OTHER,))
-    assert check_before_introspection(_token(iss=OTHER), policy) is None
+    assert check_before_introspection(_token(iss=OTHER), policy, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"at_hash": "MTIzNDU2Nzg5MDEyMzQ1Ng"}, Reason.TOKEN_USE_FORBIDDEN),
+        ({"typ": "ID"}, Reason.TOKEN_USE_FORBIDDEN),
+        ({"cnf": {"jkt": "x"}}, Reason.SENDER_CONSTRAINED),
+        ({"exp": NOW - 3600}, Reason.EXPIRED),
+        ({"nbf": NOW + 3600}, Reason.NOT_YET_VALID),
+        ({"aud": DROP, "exp": DROP, "sub": DROP, "scope": DROP}, None),
+        ({"iss": DROP, "cnf": {"jkt": "x"}}, None),
+    ],
+)
+def test_what_a_jwt_says_of_itself_counts_before_its_issuer_says_less(
+    claims: dict[str, Any], reason: Reason | None
+) -> None:
+    refusal = check_before_introspection(_token(**claims), ASKED.policy, NOW)
+    assert (refusal.reason if refusal else None) is reason
 
 
 json_values = st.recursive(

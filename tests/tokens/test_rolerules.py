@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pgoauthd.tokens.issuers import RoleRule
 from pgoauthd.tokens.linearregex import LinearRegex
 from pgoauthd.tokens.reasons import Reason
-from pgoauthd.tokens.rolerules import check_delegation, deciding_rule, nearest_rule
+from pgoauthd.tokens.rolerules import MAX_VALUES, check_delegation, deciding_rule, nearest_rule
 from pgoauthd.tokens.verdict import Refusal
 from tests.tokens.case import POLICY
 
@@ -43,6 +43,26 @@ def _reason(rules: tuple[RoleRule, ...], role: str, identity: str = "alice", **c
 
 def _fits(rule: RoleRule, role: str = "owner", identity: str = "alice", **claims: object) -> bool:
     return deciding_rule((rule,), claims, identity, role) == 1
+
+
+# claims with very many values
+
+
+GROUPS = ["dba", *(f"group-{number}" for number in range(MAX_VALUES - 1))]
+
+
+def test_a_claim_with_as_many_values_as_are_looked_at_is_judged() -> None:
+    assert _fits(_rule("owner", claim=("groups",), value="dba"), groups=GROUPS)
+    assert not _fits(_deny("owner", claim=("groups",), value="admin"), groups=GROUPS)
+
+
+def test_a_claim_with_more_values_allows_nothing_and_denies() -> None:
+    allowed, denied = _rule("owner", claim=("groups",), value="dba"), _deny("owner", claim=("groups",), value="admin")
+    assert not _fits(allowed, groups=[*GROUPS, "one"])
+    assert _fits(denied, groups=[*GROUPS, "one"])
+    refusal = _check((denied,), "owner", groups=[*GROUPS, "one"])
+    assert refusal is not None
+    assert refusal.message.endswith(f"the claim 'groups' is an array of more than {MAX_VALUES:,}")
 
 
 # without rules
