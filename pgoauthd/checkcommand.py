@@ -1,8 +1,10 @@
-"""`pgoauthd check-config`: what a good configuration means, for people or as JSON; it never shows a secret."""
+"""`pgoauthd check-config`: what a good configuration means, for people or as JSON; it never shows a secret.
+
+The files that it names are tried by `checkfiles`.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,9 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
+from pgoauthd.checkfiles import try_files
 from pgoauthd.config import Cluster, Config, Introspection, Issuer, RoleRule
 from pgoauthd.configreader import load
-from pgoauthd.configrules import CREDENTIALS
 from pgoauthd.tokens.profiles import PROFILES, profile_defaults
 
 _OWN_LINES = ("issuer", "name", "profile", "mode", "introspection", "role_rules")
@@ -23,9 +25,10 @@ _OWN_LINES = ("issuer", "name", "profile", "mode", "introspection", "role_rules"
 def check_file(path: Path, *, as_json: bool) -> None:
     """Read the file and show what it means; ConfigError with all its problems."""
     config = load(path, as_service=False)
+    notes = try_files(config, str(path))
     summary = summarize(config)
     if as_json:
-        click.echo(msgspec.json.encode({"file": str(path), "good": True, **summary}).decode())
+        click.echo(msgspec.json.encode({"file": str(path), "good": True, **summary, "notes": notes}).decode())
         return
     click.echo(f"{path}: good; issuers: {len(config.issuers)}, clusters: {len(config.clusters)}")
     for section, shown in summary.items():
@@ -33,8 +36,8 @@ def check_file(path: Path, *, as_json: bool) -> None:
             click.echo(f"\n{_heading(section, one)}")
             for key, value in one.items():
                 _print_value(key, value)
-    if _unchecked(config):
-        click.echo("\nnot looked for: credentials, as CREDENTIALS_DIRECTORY is set for the service alone")
+    for number, note in enumerate(notes):
+        click.echo(note if number else f"\n{note}")
 
 
 def summarize(config: Config) -> dict[str, Any]:
@@ -129,11 +132,6 @@ def _plain(name: str, value: object) -> Any:  # noqa: ANN401 - what JSON can be
         parts = urlsplit(value)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return msgspec.json.decode(msgspec.json.encode(value))
-
-
-def _unchecked(config: Config) -> bool:
-    names = msgspec.json.encode(config.issuers).decode()
-    return CREDENTIALS in names and "CREDENTIALS_DIRECTORY" not in os.environ
 
 
 def _heading(section: str, one: dict[str, Any]) -> str:

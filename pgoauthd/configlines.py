@@ -13,6 +13,7 @@ from pgoauthd.errors import Problem
 _NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _NAMES = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
 _HEADER = re.compile(rf"\s*(?P<list>\[)?\[\s*(?P<names>{_NAMES})\s*\]\]?\s*(?:#.*)?")
+_INDEX_AT_END = re.compile(r"\[\d+\]$")
 _KEY = re.compile(rf"\s*(?P<names>{_NAMES})\s*=")
 
 
@@ -27,6 +28,7 @@ class Lines:
             if (header := _HEADER.fullmatch(line)) is not None:
                 table = self._enter(_split(header["names"]), is_list=header["list"] is not None)
                 self._lines.setdefault(table, number)
+                self._lines.setdefault(_INDEX_AT_END.sub("", table), number)
             elif (key := _KEY.match(line)) is not None:
                 self._place(table, _split(key["names"]), number)
 

@@ -6,6 +6,7 @@ It never looks at anything but the text it is handed, apart from `load` and whet
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from functools import cache
@@ -35,7 +36,10 @@ _REQUIRED_REMEDY: dict[tuple[type[msgspec.Struct], str], str] = {
 }
 
 _INSTEAD: dict[tuple[type[msgspec.Struct], str], str] = {
-    (Issuer, "grants"): "rename it to role_rules",
+    (
+        Issuer,
+        "grants",
+    ): "rename it to role_rules; where there are rules only they count, and the first that fits decides",
     (Introspection, "client_secret"): "write the secret into a file of its own and name that in client_secret_file",
 }
 """What to do about keys that were, or might be thought to be."""
@@ -114,8 +118,7 @@ class _Reader:
         elif many and isinstance(value, list) and all(isinstance(item, dict) for item in value):
             values[key] = tuple(self.table(kind, item, f"{where}[{i}].") for i, item in enumerate(value))
         else:
-            name = _INDEX.sub("", where)
-            self.found.report(where, "is not a table", f"write [[{name}]]" if many else f"write [{name}]")
+            self.found.report(where, *_wrong_shape(_INDEX.sub("", where), value, many=many))
 
     def leaf(self, values: dict[str, Any], key: str, kind: object, value: object, where: str) -> None:
         try:
@@ -123,7 +126,7 @@ class _Reader:
         except msgspec.ValidationError as error:
             remedy = "see docs/configuration.md for the type of this key"
             if isinstance(value, str) and kind == tuple[str, ...]:
-                remedy = f'write ["{value}"]'
+                remedy = f"write {json.dumps(_items(value), ensure_ascii=False)}"
             self.found.report(where, _plain(str(error)), remedy)
 
     def check(self, kind: type[msgspec.Struct], values: dict[str, Any], path: str) -> None:
@@ -156,6 +159,19 @@ def _remedy(kind: type[msgspec.Struct], key: str, fields: dict[str, Any]) -> str
         return instead
     close = difflib.get_close_matches(key, fields, n=1)
     return f"did you mean {close[0]}?" if close else "known are " + ", ".join(fields)
+
+
+def _wrong_shape(name: str, value: object, *, many: bool) -> tuple[str, str]:
+    """What is wrong with what stands for a table, or for a list of tables, and the remedy."""
+    if many:
+        return "is not a list of tables", f"write [[{name}]]"
+    is_list = isinstance(value, list) and any(isinstance(item, dict) for item in value)
+    return "is a list of tables" if is_list else "is not a table", f"write [{name}]"
+
+
+def _items(text: str) -> list[str]:
+    """Words that were written as one text; a path may have spaces in it."""
+    return text.split() if "/" not in text and text.strip() else [text]
 
 
 def _plain(error: str) -> str:

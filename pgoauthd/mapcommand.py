@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pgoauthd.errors import IdentFileError
-from pgoauthd.mapping.effects import Effect, effects, sure_roles
+from pgoauthd.mapping.effects import EVERY_ROLE, Effect, effects, sure_roles
 from pgoauthd.mapping.evaluation import predict
 from pgoauthd.mapping.identfile import shown
 from pgoauthd.mapping.identmap import IdentMap
@@ -43,7 +43,7 @@ def answer(question: MapQuestion, *, as_json: bool) -> int:
     if as_json:
         _print_json(question, found, roles, prediction)
     else:
-        _print_table(question, found, roles, prediction)
+        _print_table(question, found, _summary(ident_map, question, roles, prediction))
     if prediction is not None:
         return 0 if prediction.expected is Expected.MATCH else 1
     return 0 if roles else 1
@@ -82,9 +82,7 @@ def _print_json(
     sys.stdout.buffer.flush()
 
 
-def _print_table(
-    question: MapQuestion, found: list[Effect], roles: tuple[str, ...] | None, prediction: MapPrediction | None
-) -> None:
+def _print_table(question: MapQuestion, found: list[Effect], summary: str) -> None:
     # rich takes long to import: only here
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -108,12 +106,17 @@ def _print_table(
         )
     if found:
         console.print(table)
-    console.print(Text(printable(_summary(question, roles, prediction))))
+    console.print(Text(printable(summary)))
 
 
-def _summary(question: MapQuestion, roles: tuple[str, ...] | None, prediction: MapPrediction | None) -> str:
+def _summary(
+    ident_map: IdentMap, question: MapQuestion, roles: tuple[str, ...] | None, prediction: MapPrediction | None
+) -> str:
     if prediction is not None:
         return prediction.message
+    if question.map not in ident_map.maps:
+        names = ", ".join(sorted(ident_map.maps)) or "none"
+        return f'There is no map "{question.map}" in {ident_map.path}; maps there: {names}.'
     if not roles:
         return f'There is no role that "{question.identity}" can be for sure by map "{question.map}".'
-    return f"Can be for sure: {', '.join(roles)}"
+    return f"Can be for sure: {'every role' if roles == (EVERY_ROLE,) else ', '.join(roles)}"

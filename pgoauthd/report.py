@@ -79,7 +79,8 @@ def _title(tally: Tally) -> str:
     parts = ", ".join(f"{tally.of(result):,} {result}" for result in Result if tally.of(result))
     if tally.first is None or tally.last is None:
         return "no login attempts"
-    return f"{total:,} login attempts, {_moment(tally.first)} to {_moment(tally.last)} UTC: {parts}"
+    attempts = "login attempt" if total == 1 else "login attempts"
+    return f"{total:,} {attempts}, {_moment(tally.first)} to {_moment(tally.last)} UTC: {parts}"
 
 
 def _moment(seconds: float) -> str:

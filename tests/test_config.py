@@ -174,7 +174,7 @@ def test_an_issuer_may_not_be_named_as_another_one_is() -> None:
 
 def test_a_table_in_the_place_of_a_list_of_tables_is_named() -> None:
     _, what, remedy = only('[issuers]\nissuer = "https://x"\n[[clusters]]\nname = "a"\nlogs = ["/l"]\n')
-    assert (what, remedy) == ("is not a table", "write [[issuers]]")
+    assert (what, remedy) == ("is not a list of tables", "write [[issuers]]")
 
 
 def test_an_empty_configuration_has_nothing_to_do() -> None:
@@ -229,9 +229,9 @@ def test_a_list_over_several_lines_does_not_move_the_lines_of_what_follows() -> 
 @pytest.mark.parametrize("table", ["web", "issuers", "clusters", "notify"])
 def test_what_is_no_table_is_named_and_nothing_else_breaks(table: str, value: str) -> None:
     found = problems(f"{table} = {value}\n")
-    assert ("is not a table", f"write [{table}]" if table == "web" else f"write [[{table}]]") in {
-        (what, remedy) for _, what, remedy in found
-    }
+    is_one = table == "web"
+    wanted = ("is not a table", "write [web]") if is_one else ("is not a list of tables", f"write [[{table}]]")
+    assert wanted in {(what, remedy) for _, what, remedy in found}
 
 
 @pytest.mark.parametrize(

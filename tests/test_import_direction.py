@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("runtime",),
     ("replay", "report", "site", "validating", "observing", "generation", "reloader", "daemon"),
-    ("replaycommand", "checkcommand", "mapcommand", "demo"),
+    ("replaycommand", "checkcommand", "checkfiles", "mapcommand", "demo"),
     ("cli", "__main__"),
 )
 """From the bottom up; a module may import from lower layers and, but for tokens and logs, from its own."""

@@ -87,6 +87,8 @@ async def _demo(options: DemoOptions, console: Console) -> None:
         compare(day, desk.outcomes)
         if options.keep:
             await _keep(scene, options, console)
+        else:
+            _say(console, "pgoauthd demo --keep leaves everything running, with lines to try.")
 
 
 class Desk:
@@ -170,22 +172,37 @@ def compare(day: Sequence[Attempt], outcomes: Sequence[Outcome]) -> None:
 
 async def _keep(scene: Stage, options: DemoOptions, console: Console) -> None:
     """Leave everything running, with lines to try, until interrupted."""
-    login = shlex.join([sys.executable, "-m", "pgoauthd.demo.try_login", "--port", str(scene.cluster.tcp.port)])
-    fetch = f"curl -s {scene.issuers.main.token_endpoint} -d grant_type=client_credentials -d client_id=alice"
-    _say(console, "\nEverything is still running. In another terminal:", "bold")
-    for what, line in (
-        ("a good token", f"export TOKEN=$({fetch} | {PICK_TOKEN})"),
-        ("a login that succeeds", login),
-        ("the same token for a role that its identity may not be", f"{login} --role reporting"),
-        ("an expired token", f"TOKEN=$({fetch} -d lifetime=-90 | {PICK_TOKEN}) {login}"),
-        ("what Prometheus sees", f"curl -s http://{options.listen}/metrics | grep login_attempts"),
-    ):
+    _say(console, "\nEverything is still running. In another terminal, with the outcomes appearing here:", "bold")
+    for what, line in _lines_to_try(scene, options):
         _say(console, f"  # {what}")
         console.print(Text(f"  {line}", no_wrap=True, overflow="ignore"), soft_wrap=True)
     _say(console, "Ctrl-C ends it and leaves nothing behind.\n", "bold")
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
     await ended.wait()
+
+
+def _lines_to_try(scene: Stage, options: DemoOptions) -> list[tuple[str, str]]:
+    """What each does, and the line for a shell."""
+    main, opaque = scene.issuers.main, scene.issuers.opaque
+    login = shlex.join([sys.executable, "-m", "pgoauthd.demo.try_login", "--port", str(scene.cluster.tcp.port)])
+    fetch = f"curl -s {main.token_endpoint} -d grant_type=client_credentials -d client_id=alice"
+    fetch_opaque = f"curl -s {opaque.token_endpoint} -d grant_type=client_credentials -d client_id=courier -d opaque=1"
+    ident = shlex.join([sys.executable, "-m", "pgoauthd", "map", "--ident-file", str(scene.cluster.ident_path)])
+    return [
+        ("a good token", f"export TOKEN=$({fetch} | {PICK_TOKEN})"),
+        ("a login that succeeds", login),
+        ("the same token for a role that its identity may not be", f"{login} --role reporting"),
+        ("what the map has to say on that", f"{ident} --map services --identity alice --role reporting"),
+        ("an expired token", f"TOKEN=$({fetch} -d lifetime=-90 | {PICK_TOKEN}) {login}"),
+        ("an opaque token, about which its issuer is asked", f"export TOKEN=$({fetch_opaque} | {PICK_TOKEN})"),
+        ("a login with it", f"{login} --role courier"),
+        (
+            "revoke it; ten seconds later (cache_seconds) the same login is refused",
+            f"curl -s {opaque.revocation_endpoint} -d token=$TOKEN",
+        ),
+        ("what Prometheus sees", f"curl -s http://{options.listen}/metrics | grep login_attempts"),
+    ]
 
 
 def _say(console: Console, text: str, style: str = "dim") -> None:

@@ -99,8 +99,13 @@ class DemoIssuer:
 
     @property
     def token_endpoint(self) -> str:
-        """Where curl gets tokens: grant_type=client_credentials, client_id; if wanted scope, audience, lifetime."""
+        """Where curl gets tokens: grant_type=client_credentials, client_id, and scope, audience, lifetime, opaque."""
         return f"{self.issuer}/token"
+
+    @property
+    def revocation_endpoint(self) -> str:
+        """Where whoever has an opaque token ends it: token."""
+        return f"{self.issuer}/revoke"
 
     async def start(self) -> None:
         """Listen on 127.0.0.1; OSError where the port is taken."""
@@ -112,6 +117,7 @@ class DemoIssuer:
                 web.get(f"/realms/{self._realm}/jwks", self._jwks),
                 web.post(f"/realms/{self._realm}/token", self._token),
                 web.post(f"/realms/{self._realm}/introspect", self._introspect),
+                web.post(f"/realms/{self._realm}/revoke", self._revoke),
             ]
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -245,6 +251,7 @@ class DemoIssuer:
                 "jwks_uri": f"{self.issuer}/jwks",
                 "token_endpoint": self.token_endpoint,
                 "introspection_endpoint": f"{self.issuer}/introspect",
+                "revocation_endpoint": self.revocation_endpoint,
                 "introspection_endpoint_auth_methods_supported": ["client_secret_basic"],
                 "grant_types_supported": ["client_credentials"],
                 "response_types_supported": ["none"],
@@ -267,7 +274,8 @@ class DemoIssuer:
         scope, audience = str(form.get("scope", DEFAULT_SCOPE)), str(form.get("audience", AUDIENCE))
         try:
             lifetime = float(str(form.get("lifetime", DEFAULT_LIFETIME_SECONDS)))
-            token = self.mint(client, scope=scope, audience=audience, lifetime=lifetime, azp=client)
+            mint = self.mint_opaque if form.get("opaque") else self.mint
+            token = mint(client, scope=scope, audience=audience, lifetime=lifetime, azp=client)
         except (ValueError, OverflowError):
             return web.json_response({"error": "invalid_request"}, status=400)
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime), "scope": scope}
@@ -282,6 +290,11 @@ class DemoIssuer:
         if not isinstance(exp, int) or exp <= self.clock():
             return web.json_response({"active": False})
         return web.json_response({"active": True, "token_type": "Bearer", **claims})
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        """RFC 7009 section 2.2: 200, whether there was such a token or not."""
+        self.revoke(str((await request.post()).get("token", "")))
+        return web.Response()
 
 
 def alter_payload(token: str, **claims: object) -> str:

@@ -206,4 +206,6 @@ def _route_standard_logging(threshold: int, shared: tuple[Processor, ...], rende
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
+    # Where a watch is ended just when something happens, watchdog calls that an error; its work is a hint only.
+    logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)

@@ -182,7 +182,9 @@ def _auth0_problem(given: Given) -> ProfileProblem | None:
 
 
 def _google_problem(given: Given) -> ProfileProblem | None:
-    if _issuer(given).removeprefix("https://") == "accounts.google.com/":
+    issuer = _issuer(given)
+    host = urlsplit(issuer).hostname or ""
+    if (host == "google.com" or host.endswith(".google.com")) and issuer != "https://accounts.google.com":
         return ProfileProblem("issuer", "is not as Google's metadata has it", "write https://accounts.google.com")
     return None
 

@@ -377,8 +377,8 @@ class Reason(StrEnum):
     )
     LIFETIME_TOO_LONG = (
         "lifetime_too_long", Stage.CLAIMS, Fault.CONFIGURATION,
-        "The token lives longer than the issuer's max_lifetime allows.",
-        "Shorten the access token's lifetime at the identity provider, or raise max_lifetime.",
+        "The token lives longer than the issuer's max_lifetime_seconds allow.",
+        "Shorten the access token's lifetime at the identity provider, or raise max_lifetime_seconds.",
     )
     CLAIM_INVALID = (
         "claim_invalid", Stage.CLAIMS, Fault.IDENTITY_PROVIDER,

@@ -270,7 +270,7 @@ async def test_a_port_can_be_chosen() -> None:
 
     async with DemoIssuer(port=port, realm="other") as second:
         assert second.issuer == f"http://127.0.0.1:{port}/realms/other"
-        assert json.dumps(await get(f"{second.issuer}/.well-known/openid-configuration")).count(second.issuer) == 4
+        assert json.dumps(await get(f"{second.issuer}/.well-known/openid-configuration")).count(second.issuer) == 5
 
 
 async def introspect(issuer: DemoIssuer, token: str, secret: str | None = None) -> tuple[int, dict[str, Any]]:
@@ -295,6 +295,23 @@ async def test_an_opaque_token_says_nothing_with_a_wrong_secret(issuer: DemoIssu
     status, answer = await introspect(issuer, issuer.mint_opaque("courier"), "guessed")
 
     assert (status, answer) == (401, {"error": "invalid_client"})
+
+
+async def post(url: str, **form: str) -> bytes:
+    async with aiohttp.ClientSession() as session, session.post(url, data=form) as response:
+        response.raise_for_status()
+        return await response.read()
+
+
+async def test_whoever_asks_gets_an_opaque_token_and_can_revoke_it(issuer: DemoIssuer) -> None:
+    given = await post(issuer.token_endpoint, grant_type="client_credentials", client_id="courier", opaque="1")
+    token = json.loads(given)["access_token"]
+    assert "." not in token
+    assert (await introspect(issuer, token))[1]["sub"] == "courier"
+
+    await post(issuer.revocation_endpoint, token=token)
+
+    assert await introspect(issuer, token) == (200, {"active": False})
 
 
 @pytest.mark.parametrize("kind", ["revoked", "expired", "foreign"])

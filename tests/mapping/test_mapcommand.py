@@ -90,6 +90,17 @@ def test_a_table_shows_each_line_and_an_answer(ident_file: Path) -> None:
     assert f'Line 3 of {ident_file}: map "people" lets "bob@example.org" be "app".' in shown.replace("\n", "")
 
 
+def test_a_table_says_that_a_line_for_all_is_every_role(ident_file: Path) -> None:
+    assert "Can be for sure: every role" in ask(ident_file, "carol@example.com", "--table").stdout
+
+
+def test_a_map_that_is_not_there_is_answered_with_those_that_are(ident_file: Path) -> None:
+    done = ask(ident_file, "bob@example.org", "--table", map_name="poeple")
+
+    assert done.returncode == 1
+    assert f'There is no map "poeple" in {ident_file}; maps there: other, people.' in done.stdout.replace("\n", "")
+
+
 def test_a_table_shows_controls_and_markup_as_they_are(ident_file: Path) -> None:
     shown = ask(ident_file, "[red]\x1b[31mbob", "--table").stdout
 

@@ -272,6 +272,13 @@ def test_chatter_of_libraries_is_for_debugging_alone() -> None:
     assert json_line(stream)["event"] == "Using selector"
 
 
+def test_a_watch_that_was_ended_just_when_something_happened_is_no_error() -> None:
+    stream = io.StringIO()
+    configure("info", "json", stream)
+    logging.getLogger("watchdog.observers.inotify").error("InotifyEmitter.queue_events() called when inactive")
+    assert stream.getvalue() == ""
+
+
 def test_warnings_are_logged() -> None:
     stream = io.StringIO()
     configure("info", "json", stream)

@@ -170,6 +170,8 @@ def test_access_tokens_of_adfs_have_an_issuer_of_their_own() -> None:
         ("okta", "https://corp.okta.com/oauth2/default/", "/oauth2/default"),
         ("auth0", "https://corp.eu.auth0.com", '"https://corp.eu.auth0.com/"'),
         ("google", "https://accounts.google.com/", "https://accounts.google.com"),
+        ("google", "https://google.com", "https://accounts.google.com"),
+        ("google", "https://oauth2.google.com", "https://accounts.google.com"),
         ("adfs", "https://fs.example.org", "/adfs"),
         ("adfs", "https://fs.example.org/adfs/", "/adfs"),
         ("adfs", "https://fs.example.org/adfs/services/trust", "/adfs"),
