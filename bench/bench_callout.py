@@ -23,8 +23,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from pgoauthd.config import Config
-from pgoauthd.configreader import parse
+from pgoauthd.config.reader import parse
+from pgoauthd.config.values import Config
 from pgoauthd.daemon import running
 from pgoauthd.demo.issuer import AUDIENCE, DemoIssuer
 from pgoauthd.telemetry.log import configure

@@ -24,8 +24,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bench.bench_callout import ask, our_server, request
-from pgoauthd.config import Config
-from pgoauthd.configreader import parse
+from pgoauthd.config.reader import parse
+from pgoauthd.config.values import Config
 from pgoauthd.demo.issuer import AUDIENCE, INTROSPECTION_CLIENT, DemoIssuer
 
 ANSWER_SECONDS = 0.02

@@ -71,7 +71,7 @@ def run(config_path: Path) -> None:
 
     The log goes to standard error: readable on a terminal, JSON otherwise. SIGHUP reads the configuration again.
     """
-    from pgoauthd.configreader import load
+    from pgoauthd.config.reader import load
     from pgoauthd.daemon import serve
 
     serve(load(config_path), config_path)
@@ -85,7 +85,7 @@ def check_config(file: Path, *, as_json: bool | None) -> None:
 
     Of a good file it shows what it means: for each issuer what its profile adds, and what the file itself says.
     """
-    from pgoauthd.checkcommand import check_file
+    from pgoauthd.commands.checkconfig import check_file
 
     check_file(file, as_json=as_json if as_json is not None else not sys.stdout.isatty())
 
@@ -122,7 +122,7 @@ def replay(
     The format (stderr, csvlog, jsonlog; gzip too) is recognised from the content; - is standard input. Give the files
     in the order in which they were written. On a terminal you get a summary, in a pipe one JSON object per outcome.
     """
-    from pgoauthd.replaycommand import ReplayOptions, replay_files
+    from pgoauthd.commands.replay import ReplayOptions, replay_files
 
     options = ReplayOptions(
         prefix=prefix,
@@ -152,7 +152,7 @@ def map_(path: Path, map_name: str, identity: str, role: str | None, *, as_json:
     Exit status 0: the map lets it be the role (or, without --role, at least one); 1: it does not, or it cannot be said
     outside PostgreSQL.
     """
-    from pgoauthd.mapcommand import MapQuestion, answer
+    from pgoauthd.commands.map import MapQuestion, answer
 
     question = MapQuestion(path=path, map=map_name, identity=identity, role=role)
     sys.exit(answer(question, as_json=as_json if as_json is not None else not sys.stdout.isatty()))

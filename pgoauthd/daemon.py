@@ -17,7 +17,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from pgoauthd import __version__
-from pgoauthd.config import Config
+from pgoauthd.config.values import Config
 from pgoauthd.correlation.outcome import Outcome, Result
 from pgoauthd.errors import PgoauthdError
 from pgoauthd.generation import InUse

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from pgoauthd.config import Config
+from pgoauthd.config.values import Config
 from pgoauthd.observing import Sinks, Tails
 from pgoauthd.runtime.hardening import allow_open_files
 from pgoauthd.runtime.house import House

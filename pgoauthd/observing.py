@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pgoauthd.config import Cluster, Config, Notify, Outcomes
+from pgoauthd.config.values import Cluster, Config, Notify, Outcomes
 from pgoauthd.correlation import outcome_json
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.runtime.background import stop
@@ -15,7 +15,7 @@ from pgoauthd.runtime.identfiles import IdentFiles
 from pgoauthd.runtime.observation import Observation
 from pgoauthd.runtime.sinks import AlertPoster, OutcomeFile
 from pgoauthd.runtime.store import ClusterState
-from pgoauthd.runtime.tail import LogTail
+from pgoauthd.runtime.tailing.tail import LogTail
 from pgoauthd.site import Site
 
 T = TypeVar("T")

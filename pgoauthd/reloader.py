@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from pgoauthd.config import Config
-from pgoauthd.configchange import describe_changes, files_named, fixed_keys_changed
-from pgoauthd.configreader import load
+from pgoauthd.config.change import describe_changes, files_named, fixed_keys_changed
+from pgoauthd.config.reader import load
+from pgoauthd.config.values import Config
 from pgoauthd.errors import ConfigError, PgoauthdError
 from pgoauthd.generation import InUse
-from pgoauthd.runtime.credentials import real_path
+from pgoauthd.runtime.idp.credentials import real_path
 from pgoauthd.runtime.reloadwatch import POLL_SECONDS, ReloadWatch, look_at
 from pgoauthd.runtime.systemd import Notifier
 from pgoauthd.site import Site

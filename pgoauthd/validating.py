@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
-from pgoauthd.config import Config
+from pgoauthd.config.values import Config
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.runtime.background import stop
 from pgoauthd.runtime.callout import Callout
-from pgoauthd.runtime.introspector import Introspectors
-from pgoauthd.runtime.keystore import KeyStore
+from pgoauthd.runtime.idp.introspector import Introspectors
+from pgoauthd.runtime.idp.keystore import KeyStore
 from pgoauthd.runtime.listener import Listener, inherited_listener, open_listener
 from pgoauthd.runtime.peer import AllowedUsers, look_up_users
 from pgoauthd.runtime.systemd import inherited_sockets

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from pgoauthd import config
+from pgoauthd.config import values as config
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.runtime.callout import Callout
 from pgoauthd.runtime.clock import Clock, SystemClock
-from pgoauthd.runtime.introspector import Introspectors
-from pgoauthd.runtime.keystore import KeyStore
+from pgoauthd.runtime.idp.introspector import Introspectors
+from pgoauthd.runtime.idp.keystore import KeyStore
 from pgoauthd.runtime.listener import open_listener
 from pgoauthd.runtime.peer import AllowedUsers
 from pgoauthd.runtime.validation import Validator, most_waiting

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgoauthd.config import Introspection, Issuer
+from pgoauthd.config.values import Introspection, Issuer
 from pgoauthd.runtime.clock import Clock
-from pgoauthd.runtime.introspectionclient import SigningKeys
-from pgoauthd.runtime.introspector import Answer, Introspectors
+from pgoauthd.runtime.idp.introspectionclient import SigningKeys
+from pgoauthd.runtime.idp.introspector import Answer, Introspectors
 from pgoauthd.telemetry.metrics import CACHE_RESULTS, FETCH_OUTCOMES, Metrics
 from pgoauthd.tokens.bearer import BearerToken
 from pgoauthd.tokens.keys import KeySet

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgoauthd.config import Config
-from pgoauthd.configreader import load
+from pgoauthd.config.reader import load
+from pgoauthd.config.values import Config
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.daemon import running
 from pgoauthd.telemetry.metrics import Metrics

@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from pgoauthd.config import Config
-from pgoauthd.configreader import parse
+from pgoauthd.config.reader import parse
+from pgoauthd.config.values import Config
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.daemon import running
 from pgoauthd.demo.issuer import AUDIENCE, DEFAULT_SCOPE, DemoIssuer

@@ -13,19 +13,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "__init__"),
     ("tokens", "logs", "mapping"),
     ("correlation",),
-    (
-        "config",
-        "configrules",
-        "configlines",
-        "configissuers",
-        "configchecks",
-        "configchange",
-        "configreader",
-        "telemetry",
-    ),
+    ("config", "telemetry"),
     ("runtime",),
     ("replay", "report", "site", "validating", "observing", "generation", "reloader", "daemon"),
-    ("replaycommand", "checkcommand", "checkfiles", "mapcommand", "demo"),
+    ("commands", "demo"),
     ("cli", "__main__"),
 )
 """From the bottom up; a module may import from lower layers and, but for tokens and logs, from its own."""

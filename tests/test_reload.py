@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pgoauthd.configreader import load
+from pgoauthd.config.reader import load
 from pgoauthd.runtime import reloadwatch
 from tests.fix_callout import connected, http, parse, read_all, token_for
 from tests.fix_client import RegisteredClient

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.text import Text
 
 from pgoauthd import __version__
-from pgoauthd.config import Web
-from pgoauthd.configreader import parse
-from pgoauthd.configrules import RULES
+from pgoauthd.config.reader import parse
+from pgoauthd.config.rules import RULES
+from pgoauthd.config.values import Web
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.daemon import running
 from pgoauthd.demo.attempts import Attempt, Condition, perform

@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from structlog.typing import FilteringBoundLogger
 
-from pgoauthd import config
+from pgoauthd.config import values as config
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.runtime import wire
 from pgoauthd.runtime.clock import Clock

@@ -12,7 +12,7 @@ from pgoauthd.runtime.clock import Clock
 from pgoauthd.runtime.observation import Observation
 from pgoauthd.runtime.store import ClusterState, Store
 from pgoauthd.runtime.systemd import Notifier
-from pgoauthd.runtime.tail import LogTail
+from pgoauthd.runtime.tailing.tail import LogTail
 
 TICK_SECONDS = 0.5
 """How often silence is looked for and gauges are brought up to date, and how often at most the state is saved."""

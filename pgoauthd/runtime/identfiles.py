@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from pgoauthd.config import Cluster
+from pgoauthd.config.values import Cluster
 from pgoauthd.correlation.mapped import Agreement, agreement, with_mapping
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.correlation.verdicts import SessionVerdict

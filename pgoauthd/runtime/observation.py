@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from pgoauthd.config import Cluster
+from pgoauthd.config.values import Cluster
 from pgoauthd.correlation.engine import Engine, EngineState, Limits
 from pgoauthd.correlation.outcome import Outcome, Unmatched
 from pgoauthd.correlation.verdicts import SessionVerdict, Verdicts

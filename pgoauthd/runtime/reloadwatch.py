@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from pgoauthd.runtime.clock import Clock
-from pgoauthd.runtime.waker import Waker
+from pgoauthd.runtime.tailing.waker import Waker
 
 POLL_SECONDS = 2.0
 QUIET_SECONDS = 0.5

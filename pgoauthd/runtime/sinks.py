@@ -22,7 +22,7 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 
 from pgoauthd import __version__
-from pgoauthd.config import Notify
+from pgoauthd.config.values import Notify
 from pgoauthd.correlation import alert_json
 from pgoauthd.correlation.alerts import Alert, Alerts, Policy
 from pgoauthd.correlation.outcome import Outcome

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from pgoauthd import __version__, config
+from pgoauthd import __version__
+from pgoauthd.config import values as config
 from pgoauthd.errors import SocketError
 from pgoauthd.runtime.wire import HEALTHY
 from pgoauthd.telemetry.metrics import Metrics

@@ -13,8 +13,8 @@ import aiohttp
 import jwt
 import pytest
 
-from pgoauthd import configreader
-from pgoauthd.config import Config
+from pgoauthd.config.reader import parse
+from pgoauthd.config.values import Config
 from pgoauthd.correlation.outcome import Result
 from pgoauthd.demo.attempts import Attempt, Condition, perform
 from pgoauthd.demo.cluster import ClusterSettings, DemoCluster
@@ -123,7 +123,7 @@ async def test_the_server_accepts_every_line_of_pg_ident(cluster: DemoCluster) -
 def test_the_daemon_accepts_its_configuration(cluster: DemoCluster, issuers: Issuers, tmp_path: Path) -> None:
     text = daemon_config(cluster, issuers, state=tmp_path / "state.db", outcomes=tmp_path / "outcomes")
 
-    config = configreader.parse(text)
+    config = parse(text)
 
     assert config.callout.socket == str(cluster.validator_socket)
     assert config.callout.allowed_users == (cluster.server_uid,)
@@ -134,7 +134,7 @@ def test_the_daemon_accepts_its_configuration(cluster: DemoCluster, issuers: Iss
 
 
 def test_outcomes_need_not_be_written(cluster: DemoCluster, issuers: Issuers, tmp_path: Path) -> None:
-    assert configreader.parse(daemon_config(cluster, issuers, state=tmp_path / "s")).outcomes.path is None
+    assert parse(daemon_config(cluster, issuers, state=tmp_path / "s")).outcomes.path is None
 
 
 @pytest.mark.parametrize("name", WITHOUT_DAEMON)
@@ -151,7 +151,7 @@ async def test_the_core_judges_its_token_as_the_attempt_says(
     cluster: DemoCluster, issuers: Issuers, tmp_path: Path, name: str
 ) -> None:
     attempt = DAY[name]
-    config = configreader.parse(daemon_config(cluster, issuers, state=tmp_path / "state.db"))
+    config = parse(daemon_config(cluster, issuers, state=tmp_path / "state.db"))
 
     verdict = judged(attempt, issuers, config, await request_of(attempt, cluster))
 

@@ -9,8 +9,8 @@ from typing import get_args
 import msgspec
 import pytest
 
-from pgoauthd.config import Config
-from pgoauthd.configreader import parse
+from pgoauthd.config.reader import parse
+from pgoauthd.config.values import Config
 from pgoauthd.errors import ConfigError, Problem
 from pgoauthd.tokens.issuers import IssuerPolicy
 from pgoauthd.tokens.profiles import PROFILES, profile_defaults

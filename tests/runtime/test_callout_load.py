@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pgoauthd import config
+from pgoauthd.config import values as config
 from pgoauthd.runtime.web import Web
 from tests.fix_callout import Running, http, issuer_settings, parse, read_all, running_callout, token_for, validate_body
 from tests.fix_issuer import OPENID, LocalIssuer, running_issuer
 from tests.runtime.fix_callers import Replies, as_root, call, let_everybody_reach
-from tests.runtime.fix_misbehaviour import Holdings, forget_peak_memory, holdings, peak_memory, silent
+from tests.runtime.idp.fix_misbehaviour import Holdings, forget_peak_memory, holdings, peak_memory, silent
 
 CALLERS = 2_000
 OPEN_FILES = 6_000

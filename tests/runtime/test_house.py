@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from pgoauthd.config import Cluster
+from pgoauthd.config.values import Cluster
 from pgoauthd.runtime.house import MAX_REST_SECONDS, REST_FACTOR, TICK_SECONDS, House
 from pgoauthd.runtime.observation import Observation
 from pgoauthd.runtime.store import Store
 from pgoauthd.runtime.systemd import Notifier
-from pgoauthd.runtime.tail import LogTail
+from pgoauthd.runtime.tailing.tail import LogTail
 from pgoauthd.telemetry.metrics import Metrics
 from tests.fix_clock import DEADLINE, SteppedClock
 from tests.fix_events import START, verdict

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pgoauthd.config import Cluster
+from pgoauthd.config.values import Cluster
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.mapping.prediction import Expected, MapPrediction
 from pgoauthd.runtime.identfiles import LOOK_SECONDS, MAX_FILE_BYTES, IdentFiles, may_read

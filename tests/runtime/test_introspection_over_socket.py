@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from pgoauthd import config
+from pgoauthd.config import values as config
 from pgoauthd.tokens.reasons import Reason
 from tests.fix_callout import Answer, Running, running_callout
 from tests.fix_issuer import INTROSPECTION, SIGNED_ANSWER, LocalIssuer, running_issuer

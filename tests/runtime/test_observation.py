@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgoauthd.config import Cluster
+from pgoauthd.config.values import Cluster
 from pgoauthd.correlation.outcome import Outcome, Unmatched
 from pgoauthd.logs.events import Saying
 from pgoauthd.mapping.prediction import Expected

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from pgoauthd import configreader
+from pgoauthd.config.reader import parse
 from pgoauthd.tokens.reasons import Reason
 from tests.fix_callout import Running, running_callout
 from tests.fix_issuer import LocalIssuer, running_issuer, says
@@ -21,7 +21,7 @@ async def profiles_daemon(directory: Path) -> AsyncIterator[tuple[Running, Local
         at = provider.issuer.removesuffix("/realms/database")
         provider.script = {f"/{profile}": says(200, json.dumps(keys).encode()) for profile, keys in KEYS.items()}
         text = "".join(issuer_toml(profile, f"{at}/{profile}") for profile in ISSUERS)
-        async with running_callout(directory, *configreader.parse(text).issuers) as running:
+        async with running_callout(directory, *parse(text).issuers) as running:
             yield running, provider
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgoauthd import configreader
+from pgoauthd.config.reader import parse
 from pgoauthd.runtime.wire import LARGEST_POSTGRES_TOKEN
 from pgoauthd.tokens.reasons import Reason, Stage
 from tests.fix_callout import Running, running_callout
@@ -25,7 +25,7 @@ async def table_daemon(directory: Path) -> AsyncIterator[tuple[Running, LocalIss
     """A callout configured as the table has it, with its key set behind it."""
     async with running_issuer() as provider:
         provider.keys = PUBLISHED_KEYS
-        issuers = configreader.parse(POLICY_TOML.replace("JWKS_URI", f"{provider.issuer}/keys")).issuers
+        issuers = parse(POLICY_TOML.replace("JWKS_URI", f"{provider.issuer}/keys")).issuers
         async with running_callout(directory, *issuers, max_token_bytes=MAX_TOKEN_BYTES) as running:
             yield running, provider
 

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientSession, web
 from structlog.typing import FilteringBoundLogger
 
-from pgoauthd.config import Notify
+from pgoauthd.config.values import Notify
 from pgoauthd.correlation import outcome_json
 from pgoauthd.runtime.sinks import OUTCOME_FILE, AlertPoster, OutcomeFile
 from pgoauthd.telemetry import log as telemetry_log

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
-from pgoauthd import __version__, config
+from pgoauthd import __version__
+from pgoauthd.config import values as config
 from pgoauthd.errors import SocketError
 from pgoauthd.runtime.web import MAX_CONNECTIONS, Web
 from pgoauthd.telemetry.metrics import Metrics

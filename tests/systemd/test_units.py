@@ -12,8 +12,8 @@ import click
 import pytest
 
 from pgoauthd.cli import cli
-from pgoauthd.config import Callout, State
-from pgoauthd.configreader import load
+from pgoauthd.config.reader import load
+from pgoauthd.config.values import Callout, State
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICE = UNITS / "pgoauthd.service"

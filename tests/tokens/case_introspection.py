@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pgoauthd.config import Introspection, Issuer
+from pgoauthd.config.values import Introspection, Issuer
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import LoginRequest
 from tests.fix_tokens import AUDIENCE, DROP, ISSUER, SigningKey, assemble, changed, mint, segment

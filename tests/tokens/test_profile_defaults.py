@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pgoauthd.config import Issuer
+from pgoauthd.config.values import Issuer
 from pgoauthd.tokens.profiles import PROFILES, profile_defaults, profile_problems
 
 TENANT = "0a1b2c3d-1111-4222-8333-444455556666"

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from pgoauthd.configreader import parse
+from pgoauthd.config.reader import parse
 from pgoauthd.tokens.bearer import BearerToken, decode
 from pgoauthd.tokens.issuers import IssuerPolicy, choose_issuer
 from pgoauthd.tokens.judge import judge

@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from pgoauthd.configreader import parse
+from pgoauthd.config.reader import parse
 from pgoauthd.tokens.reasons import Reason, Stage
 from tests.tokens.refusals import ACCEPTANCES, CASES, POLICY, POLICY_TOML, REFUSALS, Case
 from tests.tokens.through_core import NOW, judge_text

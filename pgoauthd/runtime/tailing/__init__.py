@@ -1,0 +1,1 @@
+"""Following log files: found, woken for, read in good order, remembered."""

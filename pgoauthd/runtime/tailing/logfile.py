@@ -1,0 +1,166 @@
+"""One log file while it is followed: descriptor, reader and position; reads forward and never chooses files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from pgoauthd.logs.events import AuthEvent
+from pgoauthd.logs.follow import FileFacts, Finding, judge
+from pgoauthd.logs.position import FINGERPRINT_BYTES, Fingerprint, Position
+from pgoauthd.logs.prefix import LinePrefix
+from pgoauthd.logs.readers import READ_BYTES, LogFormat, LogReader, recognise
+from pgoauthd.runtime.tailing.logdir import facts_of
+
+HEAD_BYTES = 64 * 1024
+"""How much of a file may be looked at to recognise its format, or for the beginning of its last line."""
+
+OpenReader = Callable[[LogFormat], LogReader]
+
+
+class Complaints(NamedTuple):
+    """What a reader could not read."""
+
+    log_format: LogFormat
+    parse_failures: int
+    overlong: int
+
+
+class LogFile:
+    """A file that is read. `path` is the name it was last seen under; what it is goes by the descriptor."""
+
+    def __init__(self, path: str, *, prefix: LinePrefix, open_reader: OpenReader) -> None:
+        """Open the file; OSError if that fails. `begin` says from where it is read."""
+        self.path = path
+        self.named = True
+        """A name that is followed leads to it; else it was rotated away and is read to its end."""
+        self.idle_since: float | None = None
+        """By the monotonic clock; None while there is something to read."""
+        self._prefix = prefix
+        self._open_reader = open_reader
+        self._descriptor: int | None = None
+        self.facts: FileFacts = facts_of(os.fstat(self._open()))
+        """As of the last look."""
+        self._reader: LogReader | None = None
+        self._format: LogFormat | None = None
+        self._fingerprint = Fingerprint()
+        self._base = 0
+        """Where in the file the reader began."""
+        self._read_to = 0
+        self._unflushed = False
+        self._too_short = False
+        """It has no whole line yet, and does not show its format."""
+        self._complained = (0, 0)
+
+    @property
+    def lag(self) -> int:
+        """Bytes known to be written that could be read."""
+        return 0 if self._too_short else max(self.facts.size - self._read_to, 0)
+
+    @property
+    def position(self) -> Position:
+        """How far its events are emitted."""
+        return Position(
+            path=self.path,
+            device=self.facts.device,
+            inode=self.facts.inode,
+            fingerprint=self._fingerprint,
+            offset=self._base + (self._reader.consumed if self._reader is not None else 0),
+            size=self.facts.size,
+            modified=self.facts.modified,
+            log_format=self._format,
+        )
+
+    @property
+    def resting(self) -> bool:
+        """It is closed for having been idle for long."""
+        return self._descriptor is None
+
+    def head(self) -> bytes:
+        """The first bytes, as many as a fingerprint needs."""
+        return os.pread(self._open(), FINGERPRINT_BYTES, 0)
+
+    def begin(self, offset: int, head: bytes, log_format: LogFormat | None = None) -> None:
+        """Read from `offset` on a file that begins with `head`; whatever was read before is forgotten."""
+        self._base = self._read_to = offset
+        self._reader, self._format, self._complained = None, None, (0, 0)
+        self._fingerprint = Fingerprint.of(head[:offset])
+        self._unflushed = False
+        if log_format is not None:
+            self._use(log_format)
+
+    def begin_at_end(self, size: int, head: bytes) -> None:
+        """Read what is written after the first `size` bytes, and the line in which they end as a whole."""
+        start = max(size - HEAD_BYTES, 0)
+        newline = os.pread(self._open(), size - start, start).rfind(b"\n")
+        self.begin(start + newline + 1 if newline >= 0 or start == 0 else size, head)
+
+    def look(self) -> Finding:
+        """Stat it, and find out whether it is still what was read."""
+        before = self.facts
+        known = replace(self.position, offset=self._read_to)
+        self.facts = facts_of(os.fstat(self._open()))
+        if self.facts == before and self.facts.size >= self._read_to:
+            return Finding.CONTINUE
+        return judge(known, self.facts, self.head())
+
+    def read(self) -> tuple[int, list[AuthEvent]]:
+        """Read one chunk of what the last look saw: how many bytes, and the events that they complete."""
+        reader = self._reader or self._recognise()
+        if reader is None or not self.lag:
+            return 0, []
+        chunk = os.pread(self._open(), min(READ_BYTES, self.lag), self._read_to)
+        self._read_to += len(chunk)
+        self._unflushed = True
+        if self._fingerprint.length < FINGERPRINT_BYTES:
+            self._fingerprint = Fingerprint.of(self.head()[: self._read_to])
+        return len(chunk), reader.feed(chunk)
+
+    def flush(self) -> list[AuthEvent]:
+        """Nothing more has come: the events of entries that only waited for that."""
+        if not self._unflushed or self._reader is None:
+            return []
+        self._unflushed = False
+        return self._reader.flush()
+
+    def finish(self) -> list[AuthEvent]:
+        """The file is over: the events of what is left, a last line without newline included."""
+        return self._reader.finish() if self._reader is not None else []
+
+    def complaints(self) -> Complaints | None:
+        """What could not be read since the last time this was asked."""
+        if self._reader is None or self._format is None:
+            return None
+        stats, (failures, overlong) = self._reader.stats, self._complained
+        self._complained = stats.parse_failures, stats.overlong
+        return Complaints(self._format, stats.parse_failures - failures, stats.overlong - overlong)
+
+    def close(self) -> None:
+        """Close the descriptor; the next look or read opens the path again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            # A name could lead to a pipe by now: without O_NONBLOCK that would wait for a writer.
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        return self._descriptor
+
+    def _recognise(self) -> LogReader | None:
+        """Find out the format from the content, or from the name once there is a whole line of whatever."""
+        head = os.pread(self._open(), HEAD_BYTES, 0)
+        log_format = recognise(head, self._prefix)
+        if log_format is None and b"\n" in head:
+            by_name = {".json": LogFormat.JSONLOG, ".csv": LogFormat.CSVLOG}
+            log_format = by_name.get(Path(self.path).suffix, LogFormat.STDERR)
+        self._too_short = log_format is None
+        return self._use(log_format) if log_format is not None else None
+
+    def _use(self, log_format: LogFormat) -> LogReader:
+        self._format, self._reader = log_format, self._open_reader(log_format)
+        return self._reader
