@@ -23,7 +23,7 @@ from pgoauthd.errors import PgoauthdError
 from pgoauthd.generation import InUse
 from pgoauthd.observing import Sinks, Tails
 from pgoauthd.reloader import Reloader
-from pgoauthd.runtime.background import Background
+from pgoauthd.runtime.background import Background, stop
 from pgoauthd.runtime.clock import Clock, SystemClock
 from pgoauthd.runtime.hardening import forbid_core_dumps
 from pgoauthd.runtime.house import House
@@ -119,8 +119,9 @@ async def running(
         socket = config.callout.socket if config.issuers else "none: no issuers are configured"
         log.info("started", version=__version__, socket=socket, metrics=config.web.listen)
         if reloader is not None:
-            background.start(partial(reloader.obey, hangup or asyncio.Event(), in_use, notifier))
-            background.start(partial(reloader.watch, in_use, notifier))
+            # They end first: nothing new is built while what there is is closed.
+            for reload in (partial(reloader.obey, hangup or asyncio.Event()), reloader.watch):
+                stack.push_async_callback(stop, background.start(partial(reload, in_use, notifier)))
         yield site.metrics
         notifier.stopping()
 

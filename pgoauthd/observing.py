@@ -11,7 +11,7 @@ from pgoauthd.config.values import Cluster, Config, Notify, Outcomes
 from pgoauthd.correlation import outcome_json
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.runtime.background import stop
-from pgoauthd.runtime.identfiles import IdentFiles
+from pgoauthd.runtime.identfiles import IdentFiles, Loaded
 from pgoauthd.runtime.observation import Observation
 from pgoauthd.runtime.sinks import AlertPoster, OutcomeFile
 from pgoauthd.runtime.store import ClusterState
@@ -74,17 +74,18 @@ class Tails:
     async def use(self, clusters: tuple[Cluster, ...], *, validates: bool) -> None:
         """Follow these from now on; what was open and read of a log is handed over between two lines."""
         wanted = {cluster.name: cluster for cluster in clusters}
+        maps = await asyncio.to_thread(self._ident.read_new, clusters)
         for name in [name for name, cluster in self._clusters.items() if not _reads_as(cluster, wanted.get(name))]:
             await stop(self._tasks.pop(name))
         try:
             # Nothing else runs until this is done: saves and other tails find the old or the new, never both.
-            self._hand_over(wanted, validates=validates)
+            self._hand_over(wanted, maps, validates=validates)
         finally:
             for name, tail in self.running.items():
                 if name not in self._tasks:
                     self._tasks[name] = self._site.background.start(tail.run)
 
-    def _hand_over(self, wanted: Mapping[str, Cluster], *, validates: bool) -> None:
+    def _hand_over(self, wanted: Mapping[str, Cluster], maps: Mapping[str, Loaded], *, validates: bool) -> None:
         engines = self._observation.states()
         states = self.left | {
             name: ClusterState(positions=tail.positions(), engine=engines[name]) for name, tail in self.running.items()
@@ -94,7 +95,7 @@ class Tails:
             for name, cluster in wanted.items()
         }
         clusters = tuple(wanted.values())
-        self._ident.use(clusters)
+        self._ident.use(clusters, maps)
         known = {name: state.engine for name, state in self.left.items()}
         self._observation.use(clusters, states=known, validates=validates)
         gone = self._clusters.keys() - wanted.keys()

@@ -55,10 +55,15 @@ class Generation:
             await self._open.enter_async_context(part)
 
     def serve(self) -> None:
-        """Keep the keys fresh from now on."""
+        """Keep the keys fresh, and show how things stand with the issuers, from now on."""
         for name in self.users.unknown:
             self._site.log.warning("no_such_user", user=name, remedy="correct callout.allowed_users")
         self._open.push_async_callback(stop, self._site.background.start(self.keys.run))
+
+    def hide(self) -> None:
+        """Show no more how things stand with the issuers: the generation that serves does."""
+        for part in self._parts:
+            part.hide()
 
     async def close(self) -> None:
         """Let go of connections and tasks; nobody may wait for a verdict any more."""
@@ -93,6 +98,8 @@ class Validating:
     async def use(self, generation: Generation) -> None:
         """Judge by this generation from now on. The one before is closed when nobody waits for its verdict any more."""
         before, self._serving = self._serving, generation
+        if before is not None:
+            before.hide()
         generation.serve()
         if before is None or self._callout is None:
             await self._begin(generation)

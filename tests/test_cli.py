@@ -183,12 +183,25 @@ def test_check_config_notes_what_it_could_not_look_at(entra: str) -> None:
 def test_check_config_notes_that_a_map_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(
-        f'[[clusters]]\nname = "main"\nlogs = ["/l"]\nident_file = "{tmp_path}/none.conf"\n', encoding="utf-8"
+        f'[[clusters]]\nname = "main"\nlogs = ["{tmp_path}"]\nident_file = "{tmp_path}/none.conf"\n', encoding="utf-8"
     )
     done = pgoauthd("check-config", str(path))
     assert done.returncode == 0
     (note,) = json.loads(done.stdout)["notes"]
     assert f"ident_file cannot be used: {tmp_path}/none.conf: No such file or directory; logins go on" in note
+
+
+def test_check_config_notes_where_it_finds_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    (tmp_path / "there.log").touch()
+    logs = [f"{tmp_path}/there.log", f"{tmp_path}/*.lgo", f"{tmp_path}/none.log"]
+    path.write_text(f'[[clusters]]\nname = "main"\nlogs = {json.dumps(logs)}\n', encoding="utf-8")
+    done = pgoauthd("check-config", str(path))
+    assert done.returncode == 0
+    notes = json.loads(done.stdout)["notes"]
+    assert [note.partition(": nothing is there")[0] for note in notes] == [
+        f"cluster main: no log is found at {entry}" for entry in logs[1:]
+    ]
 
 
 def test_run_needs_the_credentials_that_check_config_leaves_to_it(entra: str) -> None:

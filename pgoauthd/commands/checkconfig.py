@@ -103,9 +103,10 @@ def _introspection(asked: Introspection | None) -> dict[str, Any] | None:
     """How it is asked; of the files only their names."""
     if asked is None:
         return None
-    unused = "private_key" if asked.private_key_file is None else "-"
     values = {name: _plain(name, getattr(asked, name)) for name in Introspection.__struct_fields__}
-    return {name: value for name, value in values.items() if value not in (None, []) and not name.startswith(unused)}
+    if asked.private_key_file is None:
+        del values["private_key_algorithm"]
+    return {name: value for name, value in values.items() if value not in (None, [])}
 
 
 def _rule(rule: RoleRule) -> str:

@@ -14,6 +14,7 @@ from pgoauthd.runtime.identfiles import Disk, read_ident_map
 from pgoauthd.runtime.idp.clientauth import client_auth
 from pgoauthd.runtime.idp.credentials import real_path
 from pgoauthd.runtime.idp.tls import tls_context
+from pgoauthd.runtime.tailing.logdir import LogDirectory
 from pgoauthd.telemetry.log import configure
 
 
@@ -36,7 +37,7 @@ def try_files(config: Config, source: str) -> tuple[str, ...]:
                 problems += error.problems
     if problems:
         raise ConfigError(source, tuple(problems))
-    return (*notes, *_about_ident_files(config))
+    return (*notes, *_about_logs(config), *_about_ident_files(config))
 
 
 def _attempts(issuer: Issuer) -> Iterator[tuple[list[str], Callable[[], object]]]:
@@ -53,6 +54,19 @@ def _given(*files: str | None) -> list[str]:
 
 def _is_here(file: str) -> bool:
     return not file.startswith(CREDENTIALS) or bool(os.environ.get("CREDENTIALS_DIRECTORY"))
+
+
+def _about_logs(config: Config) -> Iterator[str]:
+    for cluster in config.clusters:
+        errors: dict[str, OSError] = {}
+        directory = LogDirectory(cluster.logs, errors.__setitem__)
+        directory.look()
+        for entry in directory.empty_entries:
+            why = errors[entry].strerror if entry in errors else "nothing is there"
+            yield (
+                f"cluster {cluster.name}: no log is found at {entry}: {why}; the daemon waits for one. If the server "
+                "does log, look at its log_directory and log_filename, or check as the user of the daemon"
+            )
 
 
 def _about_ident_files(config: Config) -> Iterator[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -26,6 +25,7 @@ from pgoauthd.runtime.connections import Connection, Door
 from pgoauthd.runtime.listener import Listener
 from pgoauthd.runtime.peer import Admission, AllowedUsers, Shed
 from pgoauthd.runtime.validation import AwaitsIssuer, Validator
+from pgoauthd.telemetry.log import frames_of
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason, Stage
 from pgoauthd.tokens.verdict import Refusal, Verdict
@@ -231,9 +231,7 @@ class Callout:
             return self._unforeseen(error)
 
     def _unforeseen(self, error: Exception) -> Verdict:
-        """Log what happened and where; not the exception's text, which may have part of a request in it."""
-        frames = [f"{at.filename}:{at.lineno} {at.name}" for at in traceback.extract_tb(error.__traceback__)]
-        self._log.error("request_failed_unforeseen", error=type(error).__name__, frames=frames)
+        self._log.error("request_failed_unforeseen", error=type(error).__name__, frames=frames_of(error))
         return Verdict.refused(Refusal(Reason.INTERNAL_ERROR, Reason.INTERNAL_ERROR.sentence))
 
     def _turned_away(self, message: str, status: HTTPStatus) -> web.Response:

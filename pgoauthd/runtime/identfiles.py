@@ -10,7 +10,7 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -106,7 +106,7 @@ def read_ident_map(path: str, disk: Disk) -> IdentMap:
     return IdentMap(path, read_ident_file(path, disk.read, disk.list_directory))
 
 
-class _Loaded(NamedTuple):
+class Loaded(NamedTuple):
     """A cluster's map as it was read."""
 
     ident_map: IdentMap
@@ -115,10 +115,10 @@ class _Loaded(NamedTuple):
     """Read so shortly after a change that it must be read again."""
 
 
-def _load(path: str, now_ns: int) -> _Loaded:
+def _load(path: str, now_ns: int) -> Loaded:
     disk = Disk()
     ident_map = read_ident_map(path, disk)
-    return _Loaded(ident_map, disk, is_fresh=now_ns - disk.newest_change_ns < FRESH_NANOSECONDS)
+    return Loaded(ident_map, disk, is_fresh=now_ns - disk.newest_change_ns < FRESH_NANOSECONDS)
 
 
 class IdentFiles:
@@ -132,17 +132,23 @@ class IdentFiles:
         self._log = log
         self._clock = clock
         self._paths: dict[str, str] = {}
-        self._loaded: dict[str, _Loaded] = {}
+        self._loaded: dict[str, Loaded] = {}
         self._problems: dict[str, str | None] = {}
-        self._warned: dict[str, _Loaded] = {}
+        self._warned: dict[str, Loaded] = {}
         """Of each cluster the map that the server has been seen to differ from: it is said once."""
         self._failed = False
         self.use(clusters)
 
-    def use(self, clusters: Iterable[Cluster]) -> None:
-        """Keep the files of these clusters from now on; those that are new are read before it returns."""
+    def read_new(self, clusters: Iterable[Cluster]) -> dict[str, Loaded]:
+        """Read the files that `use` of these clusters needs; in a thread, where logins go on meanwhile."""
+        paths = _paths(clusters)
+        return {name: _load(path, self._now_ns()) for name, path in paths.items() if self._paths.get(name) != path}
+
+    def use(self, clusters: Iterable[Cluster], new: Mapping[str, Loaded] | None = None) -> None:
+        """Keep the files of these clusters from now on; `new` is what `read_new` made of them, else it is read now."""
         clusters = tuple(clusters)
-        paths = {cluster.name: cluster.ident_file for cluster in clusters if cluster.ident_file is not None}
+        new = self.read_new(clusters) if new is None else new
+        paths = _paths(clusters)
         self._only = clusters[0].name if len(clusters) == 1 else None
         for name in self._paths:
             if name not in paths:
@@ -150,9 +156,10 @@ class IdentFiles:
         kept = {name for name, path in paths.items() if self._paths.get(name) == path}
         self._loaded = {name: loaded for name, loaded in self._loaded.items() if name in kept}
         self._problems = {name: problem for name, problem in self._problems.items() if name in kept}
+        self._warned = {name: loaded for name, loaded in self._warned.items() if name in kept}
         self._paths = paths
-        for name in paths.keys() - kept:
-            self._take(name, _load(paths[name], self._now_ns()))
+        for name, loaded in new.items():
+            self._take(name, loaded)
 
     async def run(self) -> None:
         """Read again what has changed, for ever."""
@@ -225,7 +232,7 @@ class IdentFiles:
         mapping = self.predict(outcome.cluster, outcome.usermap, outcome.identity, outcome.role)
         return outcome if mapping is None else with_mapping(outcome, mapping)
 
-    def _take(self, name: str, loaded: _Loaded) -> None:
+    def _take(self, name: str, loaded: Loaded) -> None:
         self._loaded[name] = loaded
         problem = loaded.ident_map.problem
         self._metrics.ident_readable.labels(name).set(problem is None)
@@ -258,7 +265,12 @@ class IdentFiles:
         return int(self._clock.time() * 1e9)
 
 
-def _reload(path: str, before: _Loaded, now_ns: int) -> _Loaded | None:
+def _paths(clusters: Iterable[Cluster]) -> dict[str, str]:
+    """By cluster, of those that have one."""
+    return {cluster.name: cluster.ident_file for cluster in clusters if cluster.ident_file is not None}
+
+
+def _reload(path: str, before: Loaded, now_ns: int) -> Loaded | None:
     """The map anew, where something has changed."""
     return _load(path, now_ns) if before.is_fresh or before.disk.has_changed() else None
 

@@ -65,10 +65,6 @@ class Notifier:
         """We make progress; call it only when we do."""
         self._send("WATCHDOG=1")
 
-    def status(self, text: str) -> None:
-        """The line that `systemctl status` shows."""
-        self._send(f"STATUS={_one_line(text)}")
-
     def close(self) -> None:
         """Say nothing more."""
         if self._socket is not None:

@@ -247,9 +247,9 @@ class Validator:
             yield Refusal(Reason.IDP_QUEUE_FULL, message)
             return
         self._waiting[issuer] += 1
-        self._waiting_gauges[issuer].set(self._waiting[issuer])
+        self._waiting_gauges[issuer].inc()  # a validator of before may have others in it
         try:
             yield None
         finally:
             self._waiting[issuer] -= 1
-            self._waiting_gauges[issuer].set(self._waiting[issuer])
+            self._waiting_gauges[issuer].dec()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import traceback
 from collections import OrderedDict
 from collections.abc import MutableMapping
 from contextlib import suppress
@@ -101,6 +102,11 @@ class _PatientWriter:
 def redact(text: str) -> str:
     """The text with everything that looks like a token, or a beginning of one, replaced."""
     return _TOKEN_LIKE.sub(REDACTED, text)
+
+
+def frames_of(error: BaseException) -> list[str]:
+    """Where an error was raised, for where its text must stay out of the log: a token or a secret may be in it."""
+    return [f"{at.filename}:{at.lineno} {at.name}" for at in traceback.extract_tb(error.__traceback__)]
 
 
 def _hide_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,10 +1,10 @@
 """Stops asking an endpoint that fails again and again, and tries it now and then; waits and counts nothing itself.
 
 ```
-closed ── FAILURES_TO_OPEN failures in a row ──▶ open ── the delay is over ──▶ one probe
-   ▲                                              ▲                              │
-   └───────────────── it succeeds ────────────────┼──────────────────────────────┤
-                                                  └── it fails: the delay doubles ┘
+closed ── so many failures in a row ──▶ open ── the delay is over ──▶ one probe
+   ▲                                      ▲                              │
+   └───────────── it succeeds ────────────┼──────────────────────────────┤
+                                          └── it fails: the delay doubles ┘
 ```
 """
 
@@ -14,7 +14,6 @@ import math
 
 from pgoauthd.tokens.verdict import Refusal
 
-FAILURES_TO_OPEN = 5
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 30.0
 
@@ -22,7 +21,8 @@ LONGEST_DELAY_SECONDS = 30.0
 class Breaker:
     """The state of one endpoint. All times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, failures_to_open: int) -> None:
+        self._failures_to_open = failures_to_open
         self._failures = 0
         """In a row."""
         self._last: Refusal | None = None
@@ -30,6 +30,11 @@ class Breaker:
         self._delay = 0.0
         self._open_until = -math.inf
         self._probing = False
+
+    def take_over(self, previous: Breaker) -> None:
+        """Go on from where `previous`, of the same endpoint, is; its probe is not ours."""
+        self._failures, self._last = previous._failures, previous._last
+        self._delay, self._open_until = previous._delay, previous._open_until
 
     @property
     def is_open(self) -> bool:
@@ -40,6 +45,16 @@ class Breaker:
     def delay_seconds(self) -> float:
         """From the failure that opened it to the probe; 0 while closed."""
         return self._delay
+
+    @property
+    def open_until(self) -> float:
+        """When the probe may begin; long past while closed."""
+        return self._open_until
+
+    @property
+    def last_failure(self) -> Refusal | None:
+        """While it is open, with what the endpoint failed last."""
+        return self._last
 
     def refusal(self, now: float) -> Refusal | None:
         """Why the endpoint is not to be asked now, or None: the last failure, and when it is asked again."""
@@ -55,7 +70,7 @@ class Breaker:
 
     def is_at_edge(self, *, probe: bool) -> bool:
         """Whether one more failure opens it, or keeps it open for longer."""
-        return probe or (not self.is_open and self._failures + 1 >= FAILURES_TO_OPEN)
+        return probe or (not self.is_open and self._failures + 1 >= self._failures_to_open)
 
     def begin(self) -> bool:
         """Begin a request that `refusal` does not forbid. True where it is the probe; then no other may begin."""
@@ -80,7 +95,7 @@ class Breaker:
         if self.is_open and not probe:
             return False
         self._failures += 1
-        if self._failures < FAILURES_TO_OPEN:
+        if self._failures < self._failures_to_open:
             return False
         opened = not self.is_open
         self._delay = min(max(FIRST_DELAY_SECONDS, 2 * self._delay), LONGEST_DELAY_SECONDS)

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from pgoauthd.tokens.reasons import Reason
+from pgoauthd.tokens.verdict import Refusal
+
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -15,6 +18,7 @@ class Flights(Generic[K, T]):
 
     def __init__(self) -> None:
         self._tasks: dict[K, asyncio.Task[T]] = {}
+        self.closed = False
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -23,7 +27,12 @@ class Flights(Generic[K, T]):
         return key in self._tasks
 
     async def fly(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-        """The result of the flight with this key, begun with `work` where there is none; None if `close` ended it."""
+        """The result of the flight with this key, begun with `work` where there is none; None if `close` ended it.
+
+        After `close` there is no flight, and None at once.
+        """
+        if self.closed:
+            return None
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.get_running_loop().create_task(work())
@@ -38,7 +47,13 @@ class Flights(Generic[K, T]):
 
     async def close(self) -> None:
         """Give up what is under way, and let go who waits for it."""
+        self.closed = True
         if tasks := list(self._tasks.values()):
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+
+def given_up(what: str) -> Refusal:
+    """Why there is no answer for who waited for a flight that `close` ended."""
+    return Refusal(Reason.IDP_UNREACHABLE, f"{what} was given up for a new configuration")

@@ -35,6 +35,16 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 _BUSY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 _MOVED = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+_ABOUT_THE_REQUEST = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    }
+)
+"""A token that the server does not like must not keep it from being asked about others: anybody may bring tokens."""
 _OUR_CLIENT = frozenset({"invalid_client", "unauthorized_client"})
 _KNOWN_ERRORS = _OUR_CLIENT | {"invalid_request", "invalid_token", "unsupported_token_type", "temporarily_unavailable"}
 """RFC 6749 section 5.2, RFC 7009 section 2.2.1; other words of a server are not repeated: they may hold the token."""
@@ -157,18 +167,6 @@ class IntrospectionClient:
             self._endpoint.forget()
         refusal = Refusal(Reason.IDP_ERROR, said)
         return _Attempt(Asked(refusal, working=status in _ABOUT_THE_REQUEST), FailureKind.ERROR, _pause(answer))
-
-
-_ABOUT_THE_REQUEST = frozenset(
-    {
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.REQUEST_URI_TOO_LONG,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    }
-)
-"""A token that the server does not like must not keep it from being asked about others: anybody may bring tokens."""
 
 
 def _pause(answer: HttpAnswer) -> float | None:

@@ -28,10 +28,11 @@ from pgoauthd.runtime.idp.answercache import AnswerCache
 from pgoauthd.runtime.idp.breaker import Breaker
 from pgoauthd.runtime.idp.clientauth import client_auth
 from pgoauthd.runtime.idp.fetch import Fetcher
-from pgoauthd.runtime.idp.flights import Flights
+from pgoauthd.runtime.idp.flights import Flights, given_up
 from pgoauthd.runtime.idp.introspectionclient import INTROSPECTION, Asked, IntrospectionClient, SigningKeys
-from pgoauthd.runtime.idp.metadatasource import EndpointFinder, MetadataSource, given_up
+from pgoauthd.runtime.idp.metadatasource import EndpointFinder, MetadataSource
 from pgoauthd.runtime.tokenhash import TokenHash, keyed_hash
+from pgoauthd.telemetry.log import frames_of
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.bearer import BearerToken
 from pgoauthd.tokens.reasons import Reason
@@ -42,6 +43,8 @@ Answer = Mapping[str, Any] | Refusal
 
 QUEUE_FACTOR = 4
 """So many times max_concurrent requests may wait for their turn."""
+FAILURES_TO_OPEN = 5
+"""In a row."""
 ATTEMPTS = 2
 """So many times timeout_seconds may go by from asking to the answer, whatever it is spent on."""
 
@@ -87,6 +90,11 @@ class Introspectors:
         """
         return await self._introspectors[issuer].ask(token)
 
+    def hide(self) -> None:
+        """Show no breaker from now on: others ask, and it is theirs that count."""
+        for introspector in self._introspectors.values():
+            introspector.hide()
+
 
 class Introspector:
     """Asks one issuer; an asynchronous context manager that owns the connections."""
@@ -123,9 +131,11 @@ class Introspector:
         self._flights = Flights[TokenHash, Answer]()
         self._places = asyncio.Semaphore(introspection.max_concurrent)
         self._max_flights = introspection.max_concurrent * (1 + QUEUE_FACTOR)
-        self._patience_seconds = introspection.timeout_seconds * ATTEMPTS
-        self._breaker = Breaker()
+        self._timeout_seconds = introspection.timeout_seconds
+        self._patience_seconds = ATTEMPTS * self._timeout_seconds
+        self._breaker = Breaker(FAILURES_TO_OPEN)
         self._breaker_open = metrics.issuer_breaker_open
+        self._hidden = False
         self._results = {
             result: metrics.introspection_cache.labels(label, result)
             for result in ("hit", "negative_hit", "joined", "miss")
@@ -141,8 +151,13 @@ class Introspector:
         await self._flights.close()
         await self._endpoint.close()
         await self._fetcher.__aexit__(kind, error, trace)
-        if self._breaker.is_open:
+        self.hide()
+
+    def hide(self) -> None:
+        """See Introspectors.hide."""
+        if not self._hidden and self._breaker.is_open:
             self._show_breaker(is_open=False)
+        self._hidden = True
 
     def held(self, token: BearerToken) -> Answer | None:
         """See Introspectors.held."""
@@ -190,13 +205,16 @@ class Introspector:
 
     async def _ask_in_turn(self, key: TokenHash, token: BearerToken, deadline: float) -> Answer:
         probe, asked_at, noted = self._breaker.begin(), self._clock.monotonic(), None
+        in_time = asyncio.get_running_loop().time() + self._timeout_seconds <= deadline
         try:
             asked = await self._ask_until(deadline, token)
-            noted = await self._tried_again(asked, probe=probe, deadline=deadline)
+            if in_time or _does_its_work(asked):  # else it may have failed for want of time, which tells nothing
+                noted = await self._tried_again(asked, probe=probe, deadline=deadline)
         finally:
             if noted is None:
                 self._breaker.give_up(probe=probe)
-        self._note(noted, probe=probe)
+        if noted is not None:
+            self._note(noted, probe=probe)
         self._cache.keep(key, asked.answer, size=asked.size, asked_at=asked_at)
         return asked.answer
 
@@ -215,7 +233,7 @@ class Introspector:
             text = f"{self._label} gave no answer about a token within {self._patience_seconds:g} seconds"
             return Asked(Refusal(Reason.IDP_TIMEOUT, text))
         except Exception as error:  # noqa: BLE001 - the boundary of a task that many may wait for
-            self._log.exception("introspection_failed_unforeseen")
+            self._log.error("introspection_failed_unforeseen", error=type(error).__name__, frames=frames_of(error))
             text = f"asking about the token failed unforeseen: {type(error).__name__}"
             return Asked(Refusal(Reason.INTERNAL_ERROR, text))
 
@@ -232,11 +250,13 @@ class Introspector:
                 reason=refusal.reason,
                 message=refusal.message,
                 retry_seconds=self._breaker.delay_seconds,
+                remedy=refusal.reason.remedy,
             )
         self._show_breaker(is_open=self._breaker.is_open)
 
     def _show_breaker(self, *, is_open: bool) -> None:
-        self._breaker_open.labels(self._label, INTROSPECTION).set(is_open)
+        if not self._hidden:
+            self._breaker_open.labels(self._label, INTROSPECTION).set(is_open)
 
 
 def _does_its_work(asked: Asked) -> bool:

@@ -5,8 +5,8 @@
   which serve on for `keys_max_stale_seconds` past their life. One that brings the same keys leaves the very KeySet
   that was there, so that tokens verified with it need not be verified anew; any change makes a new one.
 - A kid that the keys do not have causes one fetch per `unknown_kid_interval_seconds`, whoever asks.
-- After a failure nobody asks the issuer again before a delay that doubles from 1 to 30 seconds; who needs it is refused
-  at once meanwhile, with what went wrong.
+- After a failure nobody asks the issuer again before the delay of `breaker`; who needs it is refused at once meanwhile,
+  with what went wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from structlog.typing import FilteringBoundLogger
 
 from pgoauthd.config.values import Issuer
 from pgoauthd.runtime.clock import Clock
+from pgoauthd.runtime.idp.breaker import Breaker
+from pgoauthd.runtime.idp.flights import Flights, given_up
 from pgoauthd.runtime.idp.keysource import JWKS, KeySource
+from pgoauthd.telemetry.log import frames_of
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens import rotation
 from pgoauthd.tokens.issuers import Mode
@@ -31,8 +34,7 @@ REFRESH_AT = 0.8
 """Of keys_ttl_seconds."""
 JITTER = 0.1
 """Of keys_ttl_seconds, up to so much earlier, at random: many daemons shall not ask at the same moment."""
-FIRST_RETRY_SECONDS = 1.0
-LONGEST_RETRY_SECONDS = 30.0
+SHORTEST_LIFE_SECONDS = 1.0
 
 
 class IssuerKeys:
@@ -59,15 +61,13 @@ class IssuerKeys:
         self._fetched_time = 0.0
         """By the wall clock, for the metric alone."""
         self._refresh_at = -math.inf
-        self._failure: Refusal | None = None
-        """Of the last fetch, where it failed."""
-        self._retry_at = -math.inf
-        self._retry_delay = 0.0
+        self._breaker = Breaker(failures_to_open=1)
+        """Of metadata and keys, which are fetched one after the other and fail together."""
         self._asked_for_kid = -math.inf
-        self._flight: asyncio.Task[KeySet | Refusal] | None = None
+        self._flights = Flights[None, KeySet | Refusal]()
         self._nap: asyncio.Task[None] | None = None
-        self._closed = False
         self._successor: IssuerKeys | None = None
+        self._hidden = False
 
     @property
     def wanted_ahead(self) -> bool:
@@ -86,21 +86,13 @@ class IssuerKeys:
 
     def take_over(self, previous: IssuerKeys) -> None:
         """Go on from what `previous` knows, with the lifetimes of our own settings."""
-        self._keys, self._fetched_at, self._fetched_time = (
-            previous._keys,
-            previous._fetched_at,
-            previous._fetched_time,
-        )
-        self._failure, self._retry_at, self._retry_delay = (
-            previous._failure,
-            previous._retry_at,
-            previous._retry_delay,
-        )
-        self._asked_for_kid = previous._asked_for_kid
+        self._keys, self._asked_for_kid = previous._keys, previous._asked_for_kid
+        self._fetched_at, self._fetched_time = previous._fetched_at, previous._fetched_time
+        self._breaker.take_over(previous._breaker)
         previous._successor = self
         self._set_lifetimes()
         self._refresh_at = min(self._refresh_at, previous._refresh_at)  # one may have been asked for
-        self._tell()
+        self.tell()
 
     def held(self, kid: str | None) -> KeySet | None:
         """The keys, where they are usable and have the kid."""
@@ -113,21 +105,22 @@ class IssuerKeys:
         """See KeyStore.keys_for."""
         if (held := self.held(kid)) is not None:
             return held
-        if self._flight is None and (refused := self._not_now()) is not None:
+        if not self._flights and (refused := self._not_now()) is not None:
             return refused
-        return await self._join_flight(kid)
+        if (fetched := await self._flights.fly(None, self._fly)) is not None:
+            return fetched
+        return await self._successor.keys_for(kid) if self._successor is not None else given_up("fetching the keys")
 
     def _not_now(self) -> KeySet | Refusal | None:
         """What to answer without a fetch, because one was made or failed a moment ago; None where a fetch is due."""
         now = self._clock.monotonic()
-        if self._failure is not None and now < self._retry_at:
-            again = f"it is asked again in {math.ceil(self._retry_at - now)} s"
-            return Refusal(self._failure.reason, f"{self._failure.message}; {again}")
+        if (refusal := self._breaker.refusal(now)) is not None:
+            return refusal
         if self._keys is None or now > self._usable_until:
             return None
         if now - self._asked_for_kid < self._issuer.unknown_kid_interval_seconds:
             self._metrics.unknown_kid_limited.labels(self._issuer.label).inc()
-            return self._failure or self._keys
+            return self._breaker.last_failure or self._keys
         self._asked_for_kid = now
         return None
 
@@ -142,12 +135,12 @@ class IssuerKeys:
 
     async def keep_fresh(self) -> None:
         """Fetch the keys, and again whenever their time has come, until closed."""
-        while not self._closed:
-            self._tell()
+        while not self._flights.closed:
+            self.tell()
             now = self._clock.monotonic()
-            due = max(self._refresh_at, self._retry_at)
+            due = max(self._refresh_at, self._breaker.open_until)
             if due <= now:
-                await self._join_flight(None)
+                await self._flights.fly(None, self._fly)
             else:
                 await self._rest(min(due, self._next_turn(now)) - now)
 
@@ -166,52 +159,32 @@ class IssuerKeys:
 
     async def close(self) -> None:
         """Give up a fetch that is under way; who waits for it is refused, or waits for the successor's."""
-        self._closed = True
-        if self._flight is not None:
-            self._flight.cancel()
-            await asyncio.wait([self._flight])
-
-    async def _join_flight(self, kid: str | None) -> KeySet | Refusal:
-        if not self._closed:
-            if self._flight is None:
-                self._flight = asyncio.get_running_loop().create_task(self._fly())
-            flight = self._flight
-            try:
-                return await asyncio.shield(flight)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if not flight.cancelled() or task is None or task.cancelling():
-                    raise  # it is the caller that gives up, not the flight
-        if self._successor is not None:
-            return await self._successor.keys_for(kid)
-        return Refusal(Reason.IDP_UNREACHABLE, "the fetch of the issuer's keys was given up for a new configuration")
+        await self._flights.close()
 
     async def _fly(self) -> KeySet | Refusal:
         """Fetch once and keep the result. Never raises, as nobody may be there to see it."""
+        probe = self._breaker.begin()
         try:
             result = await self._source.read_keys()
         except Exception as error:  # noqa: BLE001 - the boundary of a task that many may wait for
-            self._log.exception("key_fetch_failed_unforeseen")
+            self._log.error("key_fetch_failed_unforeseen", error=type(error).__name__, frames=frames_of(error))
             result = Refusal(Reason.INTERNAL_ERROR, f"fetching the keys failed unforeseen: {type(error).__name__}")
-        finally:
-            self._flight = None
         if isinstance(result, Refusal):
-            self._note_failure(result)
+            self._note_failure(result, probe=probe)
             return result
         return self._keep(result)
 
     def _keep(self, fetched: KeySet) -> KeySet:
         """Note a success; the keys to use from now on, which are those held already if nothing changed."""
         held = self._keys
-        if held is None or self._failure is not None:
+        if self._breaker.succeeded() or held is None:
             self._log.info("keys_fetched", keys=len(fetched), skipped=fetched.skipped)
         if held is not None:
             self._note_changes(rotation.compare(held, fetched))
         self._keys = keys = held if held is not None and fetched.says_the_same(held) else fetched
         self._fetched_at, self._fetched_time = self._clock.monotonic(), self._clock.time()
-        self._failure, self._retry_at, self._retry_delay = None, -math.inf, 0.0
         self._set_lifetimes()
-        self._tell()
+        self.tell()
         return keys
 
     def _note_changes(self, changes: rotation.KeyChanges) -> None:
@@ -229,31 +202,32 @@ class IssuerKeys:
         self._stale_at = self._fetched_at + life
         self._usable_until = self._stale_at + self._issuer.keys_max_stale_seconds
         earlier = JITTER * self._jitter()
-        self._refresh_at = self._fetched_at + max(FIRST_RETRY_SECONDS, life * (REFRESH_AT - earlier))
+        self._refresh_at = self._fetched_at + max(SHORTEST_LIFE_SECONDS, life * (REFRESH_AT - earlier))
 
-    def _note_failure(self, failure: Refusal) -> None:
-        self._failure = failure
-        self._retry_delay = min(max(FIRST_RETRY_SECONDS, 2 * self._retry_delay), LONGEST_RETRY_SECONDS)
-        self._retry_at = self._clock.monotonic() + self._retry_delay
+    def _note_failure(self, failure: Refusal, *, probe: bool) -> None:
+        self._breaker.failed(failure, self._clock.monotonic(), probe=probe)
         self._log.warning(
             "keys_not_fetched",
             reason=failure.reason,
             message=failure.message,
             keys_held=len(self._keys) if self._keys is not None else 0,
-            retry_seconds=self._retry_delay,
+            retry_seconds=self._breaker.delay_seconds,
             remedy=failure.reason.remedy,
         )
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
-        """Set the gauges to what is so now. The breaker is open from a failure to the next success.
+    def hide(self) -> None:
+        """Set no gauge from now on: another store shows how things stand with the issuer."""
+        self._hidden = True
 
-        Metadata and keys are fetched one after the other and fail together: the breaker is that of the keys.
-        """
+    def tell(self) -> None:
+        """Set the gauges to what is so now."""
+        if self._hidden:
+            return
         now, label, metrics = self._clock.monotonic(), self._issuer.label, self._metrics
         usable = self._keys if now <= self._usable_until else None
         metrics.jwks_keys.labels(label).set(len(usable) if usable is not None else 0)
         metrics.jwks_stale.labels(label).set(usable is not None and now >= self._stale_at)
-        metrics.issuer_breaker_open.labels(label, JWKS).set(self._failure is not None)
+        metrics.issuer_breaker_open.labels(label, JWKS).set(self._breaker.is_open)
         if self._keys is not None:
             metrics.jwks_refreshed.labels(label).set(self._fetched_time)

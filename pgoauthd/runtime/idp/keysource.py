@@ -5,7 +5,7 @@ from __future__ import annotations
 from pgoauthd.config.values import Issuer
 from pgoauthd.runtime.idp.documents import Documents
 from pgoauthd.runtime.idp.fetch import Fetches
-from pgoauthd.runtime.idp.metadatasource import METADATA, MetadataSource
+from pgoauthd.runtime.idp.metadatasource import MetadataSource
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.keys import KeySet, read_key_set
 from pgoauthd.tokens.reasons import Reason
@@ -13,8 +13,6 @@ from pgoauthd.tokens.verdict import Refusal
 
 JWKS = "jwks"
 """Value of the `endpoint` label of `issuer_fetches`."""
-
-__all__ = ["JWKS", "METADATA", "KeySource"]
 
 
 class KeySource:

@@ -67,7 +67,7 @@ class KeyStore:
     def _take_over(self, previous: KeyStore) -> None:
         known = {keys.asked_how: keys for keys in previous._keys.values()}
         for keys in self._keys.values():
-            if (same := known.get(keys.asked_how)) is not None:
+            if keys.wanted_ahead and (same := known.get(keys.asked_how)) is not None:
                 keys.take_over(same)
 
     def held(self, issuer: str, kid: str | None) -> KeySet | None:
@@ -86,8 +86,15 @@ class KeyStore:
         for keys in self._keys.values():
             keys.refresh_soon()
 
+    def hide(self) -> None:
+        """Set no gauge from now on: another store shows how things stand."""
+        for keys in self._keys.values():
+            keys.hide()
+
     async def run(self) -> None:
         """Fetch all keys and keep them fresh, until the store is left."""
+        for keys in self._keys.values():
+            keys.tell()
         async with asyncio.TaskGroup() as tasks:
             for keys in self._keys.values():
                 if keys.wanted_ahead:

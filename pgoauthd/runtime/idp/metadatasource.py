@@ -9,7 +9,7 @@ from pgoauthd.config.values import Introspection, Issuer
 from pgoauthd.runtime.clock import Clock
 from pgoauthd.runtime.idp.documents import Documents
 from pgoauthd.runtime.idp.fetch import Fetches
-from pgoauthd.runtime.idp.flights import Flights
+from pgoauthd.runtime.idp.flights import Flights, given_up
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.issuers import well_known_urls
 from pgoauthd.tokens.metadata import IssuerMetadata, read_metadata
@@ -90,11 +90,6 @@ class EndpointFinder:
         self._found = metadata.introspection_endpoint
         self._found_until = self._clock.monotonic() + self._life_seconds
         return self._found
-
-
-def given_up(what: str) -> Refusal:
-    """Why there is no answer for who waited when connections were closed."""
-    return Refusal(Reason.IDP_UNREACHABLE, f"{what} was given up for a new configuration")
 
 
 def _joined(refusals: list[Refusal]) -> Refusal:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pgoauthd.runtime.idp.breaker import FAILURES_TO_OPEN, Breaker
+from pgoauthd.runtime.idp.breaker import Breaker
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
 
@@ -8,19 +8,19 @@ FAILURE = Refusal(Reason.IDP_TIMEOUT, "silence")
 
 
 def opened(now: float = 100.0) -> Breaker:
-    breaker = Breaker()
-    for _ in range(FAILURES_TO_OPEN):
+    breaker = Breaker(5)
+    for _ in range(5):
         breaker.failed(FAILURE, now, probe=breaker.begin())
     return breaker
 
 
 def test_it_opens_at_the_fifth_failure_in_a_row_and_says_so_once() -> None:
-    breaker = Breaker()
+    breaker = Breaker(5)
     assert [breaker.failed(FAILURE, 0.0, probe=False) for _ in range(7)] == [False] * 4 + [True, False, False]
 
 
 def test_a_success_begins_the_row_anew() -> None:
-    breaker = Breaker()
+    breaker = Breaker(5)
     for _ in range(3):
         for _ in range(4):
             breaker.failed(FAILURE, 0.0, probe=False)
@@ -52,7 +52,7 @@ def test_failures_of_requests_that_began_before_it_opened_do_not_lengthen_the_de
 
 
 def test_it_is_at_the_edge_before_the_fifth_failure_and_at_each_probe() -> None:
-    breaker, edges = Breaker(), []
+    breaker, edges = Breaker(5), []
     for _ in range(6):
         edges.append(breaker.is_at_edge(probe=False))
         breaker.failed(FAILURE, 0.0, probe=False)
@@ -88,6 +88,23 @@ def test_a_success_closes_it_and_the_next_delay_is_short_again() -> None:
     breaker.begin()
     assert breaker.succeeded() is True
     assert (breaker.is_open, breaker.refusal(15.0)) == (False, None)
-    for _ in range(FAILURES_TO_OPEN):
+    for _ in range(5):
         breaker.failed(FAILURE, 20.0, probe=breaker.begin())
     assert breaker.delay_seconds == 1.0
+
+
+def test_a_number_of_failures_of_its_own_opens_it() -> None:
+    breaker = Breaker(1)
+    assert breaker.failed(FAILURE, 0.0, probe=breaker.begin()) is True
+    assert breaker.open_until == 1.0
+    assert breaker.last_failure == FAILURE
+
+
+def test_one_that_takes_over_keeps_to_the_delay_and_has_a_probe_of_its_own() -> None:
+    before, breaker = opened(0.0), Breaker(5)
+    assert before.begin() is True
+    breaker.take_over(before)
+    assert breaker.refusal(0.9) is not None
+    assert breaker.refusal(1.0) is None
+    breaker.failed(FAILURE, 1.0, probe=breaker.begin())
+    assert (breaker.delay_seconds, before.delay_seconds) == (2.0, 1.0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,7 +17,7 @@ from pgoauthd.runtime.idp.introspector import QUEUE_FACTOR
 from pgoauthd.tokens.keys import KeySet, read_key_set
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
-from tests.fix_callout import issuer_settings
+from tests.fix_callout import NAME, issuer_settings
 from tests.fix_certificates import Authority
 from tests.fix_clock import SteppedClock
 from tests.fix_introspector import TOKEN, Asking, GivenKeys, asking, introspecting
@@ -308,7 +309,7 @@ async def test_what_nobody_foresaw_is_a_refusal_that_is_logged_without_the_token
 ) -> None:
     class BrokenKeys:
         async def keys_for(self, issuer: str, kid: str | None) -> KeySet | Refusal:
-            raise LookupError(f"{issuer} {kid}")
+            raise LookupError(f"{issuer} {kid} {provider.client.secret}")
 
     provider.client.now = clock.time
     settings = introspecting(provider, tmp_path, signed_answers=True)
@@ -316,6 +317,7 @@ async def test_what_nobody_foresaw_is_a_refusal_that_is_logged_without_the_token
         assert (await it.refusal()).reason is Reason.INTERNAL_ERROR
         assert "introspection_failed_unforeseen" in it.log.getvalue()
         assert TOKEN not in it.log.getvalue()
+        assert provider.client.secret not in it.log.getvalue()
 
 
 # Where it is asked
@@ -747,6 +749,19 @@ async def test_who_waits_for_a_turn_waits_no_longer_than_its_deadline(provider: 
     assert [answer.reason for answer in answers if isinstance(answer, Refusal)] == [Reason.IDP_TIMEOUT] * 3
 
 
+async def test_who_gets_its_turn_too_late_for_an_answer_opens_no_breaker(provider: LocalIssuer, tmp_path: Path) -> None:
+    async def slow(request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(0.7)
+        return await json_says(200, '{"active":false}')(request)
+
+    provider.script[INTROSPECTION] = slow
+    async with asking(introspecting(provider, tmp_path, max_concurrent=5, timeout_seconds=1.0)) as it:
+        answers = await asyncio.gather(*it.start(*(f"token-{number}" for number in range(15))))
+        assert it.breaker_open() == 0
+    reasons = [answer.reason for answer in answers if isinstance(answer, Refusal)]
+    assert Counter(reasons) == {Reason.TOKEN_INACTIVE: 10, Reason.IDP_TIMEOUT: 5}
+
+
 async def test_a_busy_or_broken_issuer_does_not_touch_another(provider: LocalIssuer, tmp_path: Path) -> None:
     provider.script[INTROSPECTION] = says(500)
     async with running_issuer() as other:
@@ -927,6 +942,7 @@ async def test_the_log_says_when_the_asking_stops_and_when_it_goes_on_and_nothin
     assert [line["event"] for line in lines] == ["introspection_stopped", "introspection_works_again"]
     assert lines[0]["reason"] == "idp_error"
     assert lines[0]["issuer"] == "id"
+    assert lines[0]["remedy"] == Reason.IDP_ERROR.remedy
 
 
 async def test_who_waits_for_a_turn_is_refused_when_the_asking_stops(
@@ -962,6 +978,24 @@ async def test_the_breaker_is_no_longer_shown_as_open_when_nobody_asks_any_more(
         await fail(it, 5)
         assert it.breaker_open() == 1
     assert it.breaker_open() == 0
+
+
+async def test_one_that_is_hidden_leaves_the_breaker_to_another(provider: LocalIssuer, tmp_path: Path) -> None:
+    provider.script[INTROSPECTION] = says(500)
+    async with asking(introspecting(provider, tmp_path)) as it:
+        await fail(it, 5)
+        it.introspectors.hide()
+        assert it.breaker_open() == 0
+        it.metrics.issuer_breaker_open.labels(NAME, "introspection").set(1)
+    assert it.breaker_open() == 1
+
+
+async def test_one_that_is_hidden_does_not_show_that_its_breaker_opens(provider: LocalIssuer, tmp_path: Path) -> None:
+    provider.script[INTROSPECTION] = says(500)
+    async with asking(introspecting(provider, tmp_path)) as it:
+        it.introspectors.hide()
+        await fail(it, 5)
+        assert it.breaker_open() == 0
 
 
 # Construction

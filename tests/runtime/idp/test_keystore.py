@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from pgoauthd.config.values import Introspection, Issuer
+from pgoauthd.runtime.idp.keysource import KeySource
 from pgoauthd.runtime.idp.keystore import KeyStore
 from pgoauthd.telemetry.metrics import Metrics
+from pgoauthd.tokens.issuers import Mode
 from pgoauthd.tokens.keys import KeySet
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
@@ -20,6 +23,7 @@ from tests.fix_clock import SteppedClock
 from tests.fix_issuer import (
     JWKS,
     OPENID,
+    REALM,
     Answer,
     LocalIssuer,
     endless,
@@ -799,6 +803,57 @@ async def test_a_store_that_is_never_entered_takes_nothing(
         await provider.wait_asked(OPENID, 1)
         await first.aclose()
         assert (await caller).reason is Reason.IDP_UNREACHABLE
+
+
+async def test_a_store_that_is_hidden_shows_no_failure_of_its_own(
+    opened: Open, provider: LocalIssuer, metrics: Metrics
+) -> None:
+    """As when an issuer that does not answer is replaced while a login waits for it."""
+    corrected = asyncio.Event()
+
+    async def fails_later(request: web.BaseRequest) -> web.StreamResponse:
+        await corrected.wait()
+        return await says(503)(request)
+
+    provider.script[f"{REALM}/nowhere"] = fails_later
+    async with opened(jwks_uri=f"{provider.issuer}/nowhere") as old:
+        caller = asyncio.create_task(refusal_of(old))
+        await provider.wait_asked(f"{REALM}/nowhere", 1)
+        async with opened(previous=old) as store:
+            old.hide()
+            keys = await keys_of(store)
+            corrected.set()
+            assert (await caller).reason is Reason.IDP_ERROR
+            assert gauge(metrics, "issuer_breaker_open", endpoint="jwks") == 0
+            assert gauge(metrics, "jwks_keys") == len(keys)
+
+
+async def test_an_issuer_that_needs_no_keys_any_more_shows_no_failure_to_fetch_them(
+    opened: Open, provider: LocalIssuer, metrics: Metrics
+) -> None:
+    asked = Introspection(client_id="me", client_secret_file="/none")
+    provider.script[OPENID] = resets
+    async with opened() as old:
+        await refusal_of(old)
+        assert gauge(metrics, "issuer_breaker_open", endpoint="jwks") == 1
+        async with opened(previous=old, mode=Mode.INTROSPECT, introspection=asked) as store:
+            old.hide()
+            await store.run()
+            assert gauge(metrics, "issuer_breaker_open", endpoint="jwks") == 0
+
+
+async def test_what_nobody_foresaw_is_logged_without_its_text(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, said: io.StringIO
+) -> None:
+    async def fails(_self: KeySource) -> KeySet | Refusal:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(KeySource, "read_keys", fails)
+    async with opened() as store:
+        assert (await refusal_of(store)).reason is Reason.INTERNAL_ERROR
+    (line,) = told(said, "key_fetch_failed_unforeseen")
+    assert line["error"] == "RuntimeError"
+    assert "a secret" not in said.getvalue()
 
 
 async def test_a_store_forgets_the_one_before_it(opened: Open) -> None:
