@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pgoauthd.errors import IdentFileError
-from pgoauthd.mapping.effects import EVERY_ROLE, Effect, effects, sure_roles
+from pgoauthd.mapping.effects import Effect, SureRoles, effects, sure_roles
 from pgoauthd.mapping.evaluation import predict
 from pgoauthd.mapping.identfile import shown
 from pgoauthd.mapping.identmap import IdentMap
@@ -46,7 +46,7 @@ def answer(question: MapQuestion, *, as_json: bool) -> int:
         _print_table(question, found, _summary(ident_map, question, roles, prediction))
     if prediction is not None:
         return 0 if prediction.expected is Expected.MATCH else 1
-    return 0 if roles else 1
+    return 0 if roles is not None and (roles.names or roles.every) else 1
 
 
 def _read(path: Path) -> IdentMap:
@@ -54,16 +54,16 @@ def _read(path: Path) -> IdentMap:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     ident_map = read_ident_map(str(path.absolute()), Disk())
     if ident_map.bad:
-        shown = [str(bad) for bad in ident_map.bad[:MAX_PROBLEMS]]
-        more = len(ident_map.bad) - len(shown)
-        shown += [f"and {more} more"] if more else []
+        problems = [str(bad) for bad in ident_map.bad[:MAX_PROBLEMS]]
+        more = len(ident_map.bad) - len(problems)
+        problems += [f"and {more} more"] if more else []
         remedy = "correct it: PostgreSQL takes none of its lines, and goes on with those that it had"
-        raise IdentFileError("\n".join([f"{path} cannot be used; {remedy}", *shown]))
+        raise IdentFileError("\n".join([f"{path} cannot be used; {remedy}", *problems]))
     return ident_map
 
 
 def _print_json(
-    question: MapQuestion, found: list[Effect], roles: tuple[str, ...] | None, prediction: MapPrediction | None
+    question: MapQuestion, found: list[Effect], roles: SureRoles | None, prediction: MapPrediction | None
 ) -> None:
     members: dict[str, Any] = {
         "map": shown(question.map),
@@ -75,7 +75,8 @@ def _print_json(
         ],
     }
     if roles is not None:
-        members["roles"] = roles
+        members["roles"] = ("all",) if roles.every else roles.names
+        members["every_role"] = roles.every
     if prediction is not None:
         members["prediction"] = msgspec.to_builtins(prediction)
     sys.stdout.buffer.write(msgspec.json.encode(members) + b"\n")
@@ -110,13 +111,13 @@ def _print_table(question: MapQuestion, found: list[Effect], summary: str) -> No
 
 
 def _summary(
-    ident_map: IdentMap, question: MapQuestion, roles: tuple[str, ...] | None, prediction: MapPrediction | None
+    ident_map: IdentMap, question: MapQuestion, roles: SureRoles | None, prediction: MapPrediction | None
 ) -> str:
     if prediction is not None:
         return prediction.message
     if question.map not in ident_map.maps:
         names = ", ".join(sorted(ident_map.maps)) or "none"
         return f'There is no map "{question.map}" in {ident_map.path}; maps there: {names}.'
-    if not roles:
+    if roles is None or not (roles.every or roles.names):
         return f'There is no role that "{question.identity}" can be for sure by map "{question.map}".'
-    return f"Can be for sure: {'every role' if roles == (EVERY_ROLE,) else ', '.join(roles)}"
+    return f"Can be for sure: {'every role' if roles.every else ', '.join(roles.names)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, Notif
 from pgoauthd.errors import Problem
 from pgoauthd.tokens.linearregex import LinearRegex
 from pgoauthd.tokens.metadata import check_url
+from pgoauthd.tokens.rolerules import PLACE
 
 _PLURAL: dict[type[object], str] = {Cluster: "clusters", Issuer: "issuers", Notify: "notify"}
 _NEEDED = {
@@ -21,8 +21,6 @@ _NEEDED = {
     "private_key_jwt": "private_key_file",
 }
 """What each client_auth cannot do without; tls_client_auth uses the issuer's certificate."""
-_PLACE = re.compile(r"\\([0-9\\]?)")
-"""In a role: a backslash and what it stands for."""
 
 
 class Findings:
@@ -153,7 +151,7 @@ def _check_rule(rule: RoleRule, path: str, found: Findings) -> None:
 
 def _check_places(rule: RoleRule, path: str, found: Findings) -> None:
     r"""Every \N in the roles is a group of the rule's one regular expression; a backslash is written as two."""
-    places = [place for role in rule.roles for place in _PLACE.findall(role)]
+    places = [place for role in rule.roles for place in PLACE.findall(role)]
     numbers = [int(place) for place in places if place.isdigit()]
     patterns = [pattern for pattern in (rule.identity_regex, rule.value_regex) if pattern is not None]
     if "" in places:

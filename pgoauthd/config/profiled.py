@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pgoauthd.tokens.claimpaths import read_path
+from pgoauthd.tokens.claimpaths import read_path, write_path
 from pgoauthd.tokens.profiles import profile_defaults, profile_problems
 
 Report = Callable[[str, str, str], None]
@@ -41,13 +41,13 @@ def complete_issuer(raw: Mapping[str, Any], path: str, report: Report) -> dict[s
 def _flatten(table: Mapping[str, Any], where: str, report: Report, outer: str = "") -> Iterator[tuple[str, list[str]]]:
     """Claim paths and their values; a table in the table goes one name deeper, as `a.b = "c"` is to TOML."""
     for name, value in table.items():
-        claim = f"{outer}.{_quoted(name)}" if outer else name
-        if isinstance(value, dict) and value:
-            yield from _flatten(value, where, report, claim)
-            continue
+        claim = write_path((*read_path(outer), name)) if outer else name
         try:
             read_path(claim)
-            yield claim, _values(value)
+            if isinstance(value, dict) and value:
+                yield from _flatten(value, where, report, claim)
+            else:
+                yield claim, _values(value)
         except ValueError as error:
             report(f"{where}{claim}", str(error), 'write for example typ = "Bearer" or "realm.groups" = ["dba", "ops"]')
 
@@ -57,7 +57,3 @@ def _values(value: object) -> list[str]:
     if not all(isinstance(one, str | bool) and one != "" for one in values):
         raise ValueError("holds something else than words, true and false")
     return [one if isinstance(one, str) else str(one).lower() for one in values]
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if "." in name else name

@@ -24,9 +24,14 @@ Complaint = tuple[str, str] | None
 """What is wrong with a value and what to do, or None."""
 
 
+def _items(value: object) -> tuple[object, ...]:
+    """The items of a list, or the one value."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _one_of(*allowed: str) -> Callable[[object], Complaint]:
     def rule(value: object) -> Complaint:
-        wrong = [item for item in (value if isinstance(value, tuple) else (value,)) if item not in allowed]
+        wrong = [item for item in _items(value) if item not in allowed]
         if not wrong:
             return None
         close = [match for item in wrong for match in difflib.get_close_matches(str(item), allowed, n=1)]
@@ -59,7 +64,7 @@ def _each(read: Callable[[str], object], remedy: str) -> Callable[[object], Comp
     """Every item, or the one value, is text that `read` takes; what its ValueError says is the complaint."""
 
     def rule(value: object) -> Complaint:
-        for item in value if isinstance(value, tuple) else (value,):
+        for item in _items(value):
             try:
                 read(str(item))
             except ValueError as error:
@@ -80,14 +85,14 @@ def _read_identity(text: str) -> None:
         raise ValueError("everybody would be the same, as all tokens of an issuer can have the same there")
 
 
-def _single_words(value: object) -> Complaint:
-    wrong = [item for item in (value if isinstance(value, tuple) else ()) if len(str(item).split()) != 1]
-    return None if not wrong else (f"{wrong[0]!r} is not one word", "give each as an item of its own, without spaces")
+def _each_is(pattern: str, what_not: str, remedy: str) -> Callable[[object], Complaint]:
+    """Every item, or the one value, is text that the pattern matches as a whole."""
 
+    def rule(value: object) -> Complaint:
+        wrong = next((item for item in _items(value) if re.fullmatch(pattern, str(item)) is None), None)
+        return None if wrong is None else (f"{wrong!r} is {what_not}", remedy)
 
-def _domains(value: object) -> Complaint:
-    wrong = [item for item in (value if isinstance(value, tuple) else ()) if not _DOMAIN.fullmatch(str(item))]
-    return None if not wrong else (f"{wrong[0]!r} is no domain", 'write "example.org" or "EXAMPLE", without @ and \\')
+    return rule
 
 
 def _absolute_path(value: object) -> Complaint:
@@ -158,26 +163,25 @@ def _proxy(value: object) -> Complaint:
     return None if parts.path in ("", "/") and not parts.query + parts.fragment else ("has a path", _PROXY)
 
 
-def _name(value: object) -> Complaint:
-    if _NAME.fullmatch(str(value)):
-        return None
-    return f"{value!r} is not a short name", "use letters, digits, . _ - (64 at most): it becomes a metric label"
-
-
 MAX_SOCKET_PATH = 107
 """sun_path less its NUL (unix(7))."""
 MAX_PORT = 65_535
 CREDENTIALS = "${CREDENTIALS_DIRECTORY}/"
 """What a *_file may begin with: where systemd puts the service's credentials (systemd.exec(5))."""
 _PROXY = "write for example http://proxy.example.org:3128; https URLs go through it by CONNECT"
-_DOMAIN = re.compile(r"[^\s@\\/]+")
 _CLAIM = "write for example realm_access.roles; a part with a dot in it goes into double quotes"
 _REGEX = "correct it; it is RE2's syntax, without lookaround and backreferences: github.com/google/re2/wiki/Syntax"
 _NOBODYS_OWN = {("iss",), ("aud",), ("typ",), ("ver",), ("tid",), ("token_use",), ("token_type",), ("active",), ("hd",)}
 """Claims that tell no bearer from another."""
 _claim_paths = _each(read_path, _CLAIM)
 _regex = _each(LinearRegex, _REGEX)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_single_words = _each_is(r"\S+", "not one word", "give each as an item of its own, without spaces")
+_domains = _each_is(r"[^\s@\\/]+", "no domain", 'write "example.org" or "EXAMPLE", without @ and \\')
+_name = _each_is(
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+    "not a short name",
+    "use letters, digits, . _ - (64 at most): it becomes a metric label",
+)
 
 RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
     Callout: {

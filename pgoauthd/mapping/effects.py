@@ -9,8 +9,6 @@ from pgoauthd.mapping.identfile import IdentLine
 from pgoauthd.mapping.identline import Answer, Entry, Login, Says, in_bytes, named
 from pgoauthd.mapping.identmap import IdentMap, Lines
 
-EVERY_ROLE = "all"
-
 
 class Effect(NamedTuple):
     """A line, what it does for the identity, and whether it lets it in."""
@@ -18,6 +16,13 @@ class Effect(NamedTuple):
     line: IdentLine
     does: str
     lets_in: bool
+
+
+class SureRoles(NamedTuple):
+    """The roles that the server surely lets an identity be, of those that a map names; `every`: and all others, too."""
+
+    names: tuple[str, ...]
+    every: bool = False
 
 
 def effects(ident_map: IdentMap, map_name: str, identity: str, role: str | None) -> list[Effect]:
@@ -43,21 +48,21 @@ def _effect(entry: Entry, identity: bytes) -> Effect:
     elif entry.role_regex is not None:
         does = "lets it be every role that its expression matches"
     else:
-        does = f"lets it be {named(given.role)}"
+        does = f"lets it be {named(given)}"
     return Effect(entry.line, does, lets_in=True)
 
 
-def sure_roles(ident_map: IdentMap, map_name: str, identity: str) -> tuple[str, ...]:
-    """The roles that the map names and the server surely lets the identity be; EVERY_ROLE alone stands for all."""
+def sure_roles(ident_map: IdentMap, map_name: str, identity: str) -> SureRoles:
+    """What the identity can be by the map, whatever memberships and the expressions that are not sure say."""
     name = in_bytes(identity)
-    roles: list[str] = []
+    roles: dict[str, None] = {}
     for entry in (ident_map.maps.get(map_name) or Lines()).for_identity(name):
         given = entry.for_identity(name, Effort())
         if isinstance(given, Answer):
             if given.says in {Says.STOPS, Says.PERHAPS_STOPS}:
                 break
         elif entry.gives_all:
-            return (EVERY_ROLE,)
+            return SureRoles(tuple(roles), every=True)
         elif entry.member_of is None and entry.role_regex is None:
-            roles.append(given.role.decode("utf-8", "replace"))
-    return tuple(dict.fromkeys(roles))
+            roles[given.decode("utf-8", "replace")] = None
+    return SureRoles(tuple(roles))

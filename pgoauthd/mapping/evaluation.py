@@ -25,13 +25,13 @@ def predict(ident_map: IdentMap, map_name: str, identity: str, role: str) -> Map
     login = Login.of(identity, role)
     unsure: list[tuple[Entry, Answer]] = []
     lines = ident_map.maps.get(map_name) or Lines()
+    question = _Question(ident_map, map_name, login, lines)
     for entry in lines.for_identity(login.identity):
         answer = entry.ask(login)
         if answer.says in _FINAL:
-            return _decided(entry, answer, unsure, _Question(ident_map, map_name, login, lines))
+            return _decided(entry, answer, unsure, question)
         if answer.says in _PERHAPS:
             unsure.append((entry, answer))
-    question = _Question(ident_map, map_name, login, lines)
     return question.unknown(*unsure[0]) if unsure else question.no_match()
 
 

@@ -55,12 +55,6 @@ class Login(NamedTuple):
         return Login(self.identity.lower(), self.role, self.effort.for_another())
 
 
-class Given(NamedTuple):
-    r"""The third field for one identity, `\1` being replaced; what it means hangs on the line."""
-
-    role: bytes
-
-
 _YES = Answer(Says.YES, "")
 
 
@@ -90,34 +84,34 @@ class Entry:
         given = self.for_identity(login.identity, login.effort)
         return given if isinstance(given, Answer) else self._ask_role(given, login.role)
 
-    def for_identity(self, identity: bytes, effort: Effort) -> Given | Answer:
-        """What this line gives to an identity, or why nothing."""
+    def for_identity(self, identity: bytes, effort: Effort) -> bytes | Answer:
+        r"""The line's third field for an identity, `\1` being replaced, or why the line gives it nothing."""
         if self.system_regex is None:
             if self.system != identity:
                 return Answer(Says.NO_IDENTITY, f"its identity {named(self.system)} is another")
-            return Given(self.role)
+            return self.role
         if isinstance(self.system_regex, Unsure):
             says = Says.PERHAPS_STOPS if self._substitutes else Says.PERHAPS
             return Answer(says, f"only PostgreSQL knows its expression for identities: {self.system_regex.why}")
         if not self.system_regex.matches(identity):
             return Answer(Says.NO_IDENTITY, f"its expression does not match {named(identity)}")
-        return self._substituted(identity, self.system_regex, effort) if self._substitutes else Given(self.role)
+        return self._substituted(identity, self.system_regex, effort) if self._substitutes else self.role
 
     @property
     def _substitutes(self) -> bool:
         r"""Whether `\1` stands for the first group: not in what has another meaning already."""
         return self.member_of is None and self.role_regex is None and BACK_REFERENCE in self.role
 
-    def _substituted(self, identity: bytes, regex: PgRegex, effort: Effort) -> Given | Answer:
+    def _substituted(self, identity: bytes, regex: PgRegex, effort: Effort) -> bytes | Answer:
         try:
             span = regex.first_capture(identity, effort).span
         except Doubt:
             return Answer(Says.PERHAPS_STOPS, r"only PostgreSQL knows which part of the identity its \1 is")
         if span is None:
             return Answer(Says.STOPS, r"its \1 stands for nothing, because its expression has no (…) that took part")
-        return Given(self.role.replace(BACK_REFERENCE, identity[slice(*span)], 1))
+        return self.role.replace(BACK_REFERENCE, identity[slice(*span)], 1)
 
-    def _ask_role(self, given: Given, role: bytes) -> Answer:
+    def _ask_role(self, given: bytes, role: bytes) -> Answer:
         if self.member_of is not None:
             return Answer(Says.PERHAPS, f"it is for members of {named(self.member_of)}, whom only the server knows")
         if self.gives_all:
@@ -128,9 +122,9 @@ class Entry:
             if self.role_regex.matches(role):
                 return _YES
             return Answer(Says.NO_ROLE, f"its expression for roles does not match {named(role)}")
-        if given.role == role:
+        if given == role:
             return _YES
-        return Answer(Says.NO_ROLE, f"it gives the role {named(given.role)}, asked was {named(role)}")
+        return Answer(Says.NO_ROLE, f"it gives the role {named(given)}, asked was {named(role)}")
 
 
 def _regex(token: Token) -> PgRegex | Unsure | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 
 from pgoauthd.mapping.identline import Entry, Login, Says, named, shown_name, tried
 from pgoauthd.mapping.identmap import Lines
@@ -16,13 +16,13 @@ MAX_LOOKED_AT = 10_000
 def find_nearest(maps: Mapping[str, Lines], map_name: str, login: Login) -> TriedLine | None:
     """A line for the identity but another role, else one that differs in letter case, in its map, in its identity."""
     lines = maps.get(map_name) or Lines()
-    kinds: tuple[Callable[[], Iterator[TriedLine]], ...] = (
-        lambda: _with_another_role(lines, login),
-        lambda: _in_another_case(lines, login),
-        lambda: _in_another_map(maps, map_name, login),
-        lambda: _for_another_identity(lines, login),
+    found = chain(
+        _with_another_role(lines, login),
+        _in_another_case(lines, login),
+        _in_another_map(maps, map_name, login),
+        _for_another_identity(lines, login),
     )
-    return next((line for kind in kinds for line in kind()), None)
+    return next(found, None)
 
 
 def _with_another_role(lines: Lines, login: Login) -> Iterator[TriedLine]:

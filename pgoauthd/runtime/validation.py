@@ -21,10 +21,9 @@ from pgoauthd.tokens.disclosure import check_disclosure
 from pgoauthd.tokens.issuers import IssuerPolicy, Mode, choose_issuer
 from pgoauthd.tokens.judge import (
     check_before_introspection,
-    judge,
     judge_introspected,
     precheck,
-    read_statement,
+    read_signed,
     weigh,
 )
 from pgoauthd.tokens.keys import KeySet
@@ -176,11 +175,13 @@ class Validator:
         if policy.mode is Mode.JWT_THEN_INTROSPECT:
             refused = precheck(token, policy, keys, self._clock.time())
             return refused or self._introspected(bearer, token, request, policy)
-        verdict = judge(token, request, policy, keys, self._clock.time())
         self._count_miss()
+        statement = read_signed(token, policy, keys)
+        if isinstance(statement, Refusal):
+            return Verdict.refused(statement)
+        verdict = weigh(statement, request, policy, self._clock.time())
         if verdict.authorized:
-            check = Verified(read_statement(token.claims, policy), token.kid, policy, keys, self._clock.monotonic())
-            self._verified.add(bearer, check)
+            self._verified.add(bearer, Verified(statement, token.kid, policy, keys, self._clock.monotonic()))
         return verdict
 
     def _introspected(

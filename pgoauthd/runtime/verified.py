@@ -1,7 +1,8 @@
 """Remembers which tokens were verified lately, so that a pool's next login costs no second signature check.
 
 It never holds a token, only a keyed hash of it that no other process can compute; and what it remembers is that the
-signature was right under these keys, not that the token is good: time, scopes, identity and role are judged every time.
+signature was right under these keys and what the claims say, not that the token is good: time, the scopes of the line
+and the role are judged every time.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgoauthd.tokens.bearer import BearerToken, UnverifiedToken, decode
-from pgoauthd.tokens.claims import MAX_TIME
+from pgoauthd.tokens.claims import audiences
 from pgoauthd.tokens.issuers import IssuerPolicy
 from pgoauthd.tokens.keyissuers import check_key_issuer
 from pgoauthd.tokens.keys import KeySet
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.signature import check_signature
 from pgoauthd.tokens.strictjson import read_object
+from pgoauthd.tokens.times import read_times
 from pgoauthd.tokens.verdict import Refusal
 from pgoauthd.tokens.wording import kind, listed, quoted
 
@@ -27,7 +28,6 @@ SIGNED_TYPE = "token-introspection+jwt"
 """RFC 9701 section 5: what no access token has as its `typ`, so that neither passes for the other."""
 MAX_ANSWER_AGE = 60.0
 """Seconds. An answer is made for the one who waits for it; an older one may be from before a revocation."""
-
 
 _BOUND_TYPES = ("dpop", "pop")
 
@@ -97,17 +97,6 @@ def check_token_type(answer: Members, policy: IssuerPolicy) -> Refusal | None:
     )
 
 
-def is_time(value: object) -> bool:
-    """Whether a member is a NumericDate (RFC 7519 section 2) before the year 10000."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_TIME
-
-
-def strings(value: object) -> frozenset[str]:
-    """A string, or the strings of an array if it has nothing else; none for any other value."""
-    values: list[Any] = value if isinstance(value, list) else [value]
-    return frozenset(values) if all(isinstance(one, str) for one in values) else frozenset()
-
-
 def _check_type(answer: UnverifiedToken) -> Refusal | None:
     """RFC 8725 section 3.11: an access token, or any other JWT that the issuer signed, is no answer."""
     if answer.typ is not None and answer.typ.lower().removeprefix("application/") == SIGNED_TYPE:
@@ -136,20 +125,21 @@ def _check_envelope(answer: UnverifiedToken, policy: IssuerPolicy, now: float) -
     if answer.issuer != policy.issuer:
         found = _found(claims, "iss") if answer.issuer is None else quoted(answer.issuer)
         return _invalid(f"its iss is {found}; expected {quoted(policy.issuer)}")
-    if client is None or client not in strings(claims.get("aud")):
+    if client is None or client not in audiences(claims.get("aud")):
         return _invalid(f"its aud is {_found(claims, 'aud')} without the client {quoted(client or '')}")
     return _check_moment(claims, policy.leeway, now)
 
 
 def _check_moment(claims: Members, leeway: float, now: float) -> Refusal | None:
     """Issued a moment ago; exp and nbf, which RFC 9701 does not ask for, count where they are."""
-    wrong = next((name for name in ("iat", "exp", "nbf") if name in claims and not is_time(claims[name])), None)
-    if wrong is not None or "iat" not in claims:
-        return _invalid(f"its {wrong or 'iat'} is {_found(claims, wrong or 'iat')}; expected seconds since the epoch")
-    issued = claims["iat"]
-    if max(issued, claims.get("nbf", issued)) > now + leeway:
+    times = read_times(claims, optional=("exp",))
+    if isinstance(times, Refusal):
+        return _invalid(_of_answer(times))
+    if times.iat is None:
+        return _invalid("its iat is missing; expected seconds since the epoch")
+    if max(times.iat, times.nbf or 0.0) > now + leeway:
         return _invalid("its iat or nbf is in the future")
-    if min(issued + MAX_ANSWER_AGE, claims.get("exp", math.inf)) <= now - leeway:
+    if min(times.iat + MAX_ANSWER_AGE, math.inf if times.exp is None else times.exp) <= now - leeway:
         return _invalid(f"it is not of this moment: issued more than {MAX_ANSWER_AGE + leeway:g} s ago, or expired")
     return None
 

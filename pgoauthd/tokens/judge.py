@@ -23,6 +23,7 @@ from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.rolerules import check_delegation
 from pgoauthd.tokens.scopes import check_scopes, granted_scopes
 from pgoauthd.tokens.signature import check_signature
+from pgoauthd.tokens.times import Times, check_times, read_times
 from pgoauthd.tokens.tokenuse import check_use
 from pgoauthd.tokens.verdict import KeptClaims, LoginRequest, Refusal, Verdict
 from pgoauthd.tokens.wording import quoted
@@ -34,13 +35,21 @@ def judge(token: UnverifiedToken, request: LoginRequest, policy: IssuerPolicy, k
     Authorized only if header, issuer, key, signature, claims, scopes, identity and, where PostgreSQL delegates it, the
     role are all as the policy demands; whatever was not foreseen is refused with internal_error.
     """
+    statement = read_signed(token, policy, keys)
+    if isinstance(statement, Refusal):
+        return Verdict.refused(statement)
     try:
-        refusal = verify(token, policy, keys)
-        if refusal is not None:
-            return Verdict.refused(refusal)
-        return weigh(read_statement(token.claims, policy), request, policy, now)
+        return weigh(statement, request, policy, now)
     except Exception as error:  # noqa: BLE001 - the boundary: a crash would leave the server without an answer
         return Verdict.refused(_unforeseen(error))
+
+
+def read_signed(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet) -> Statement | Refusal:
+    """The statement of a JWT that the issuer of the policy signed, for `weigh`; else why it is none. Raises nothing."""
+    try:
+        return verify(token, policy, keys) or read_statement(token.claims, policy)
+    except Exception as error:  # noqa: BLE001 - the boundary: a crash would leave the server without an answer
+        return _unforeseen(error)
 
 
 def judge_introspected(
@@ -108,22 +117,28 @@ class Statement(msgspec.Struct, frozen=True, gc=False):
     """What is known of a token under a policy, whoever asks and whenever: read once, weighed often."""
 
     claims: Mapping[str, Any]
+    times: Times | Refusal
+    """Refused where the token is of the wrong kind, or a time is none: it is at no time good."""
+    unfit: Refusal | None
+    """Why the token is not for us at any time; said only of one that is good at the time."""
     scopes: tuple[str, ...] | Refusal
     identity: str | Refusal
     kept: KeptClaims
-    optional: tuple[str, ...] = ()
-    """Of exp and aud: what may be missing."""
 
 
 def read_statement(claims: Mapping[str, Any], policy: IssuerPolicy, optional: tuple[str, ...] = ()) -> Statement:
-    """Read claims that are known to be the issuer's; raises nothing of its own, but is no boundary."""
+    """Read claims that are known to be the issuer's; raises nothing of its own, but is no boundary.
+
+    `optional`: of exp and aud, what may be missing.
+    """
     scopes = granted_scopes(claims, policy)
     return Statement(
-        claims,
-        scopes,
-        find_identity(claims, policy),
-        kept_claims(claims, () if isinstance(scopes, Refusal) else scopes),
-        optional,
+        claims=claims,
+        times=check_use(claims, id_tokens=policy.accept_id_tokens) or read_times(claims, optional),
+        unfit=check_claims(claims, policy, optional),
+        scopes=scopes,
+        identity=find_identity(claims, policy),
+        kept=kept_claims(claims, () if isinstance(scopes, Refusal) else scopes),
     )
 
 
@@ -151,8 +166,8 @@ def weigh(statement: Statement, request: LoginRequest, policy: IssuerPolicy, now
 
     An identity is in the verdict as soon as time, issuer and audience are right, also if scope or role are not.
     """
-    kept, scopes, identity = statement.kept, statement.scopes, statement.identity
-    refusal = check_claims(statement.claims, policy, now, statement.optional)
+    times, scopes, identity, kept = statement.times, statement.scopes, statement.identity, statement.kept
+    refusal = times if isinstance(times, Refusal) else check_times(times, policy, now) or statement.unfit
     if refusal is not None:
         return Verdict.refused(refusal, claims=kept)
     if isinstance(scopes, Refusal):

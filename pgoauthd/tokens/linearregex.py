@@ -1,6 +1,7 @@
 """Regular expressions that take time linear in their input, whatever they are: a login must not stall the daemon.
 
-The only module that imports RE2. It knows nothing of what is matched.
+The only module that imports RE2 but for `mapping.pgregex`, whose expressions are PostgreSQL's. It knows nothing of what
+is matched.
 """
 
 from __future__ import annotations

@@ -10,20 +10,19 @@ from collections.abc import Collection, Sequence
 
 from pgoauthd.tokens.bearer import UnverifiedToken
 from pgoauthd.tokens.claimpaths import ABSENT, find_claim
-from pgoauthd.tokens.introspection import Members, is_time, strings
+from pgoauthd.tokens.claims import CLIENT_CLAIMS, audiences
+from pgoauthd.tokens.introspection import Members
 from pgoauthd.tokens.issuers import ClaimPath
 from pgoauthd.tokens.reasons import Reason
+from pgoauthd.tokens.times import read_time
 from pgoauthd.tokens.verdict import Refusal
 from pgoauthd.tokens.wording import kind, listed, quoted
 
-_SAME = ("iss", "sub", "jti", "azp", "client_id", "appid", "cid", "typ", "token_use", "events", "cnf")
+_SAME = ("iss", "sub", "jti", *CLIENT_CLAIMS, "typ", "token_use", "events", "cnf")
 """Said alike by both: an answer must neither change a token's bearer nor hide that it is bound or no access token."""
-_CLIENTS = ("azp", "client_id", "appid", "cid")
 
 
-def merge(
-    token: UnverifiedToken, answer: Members, scope_claims: Sequence[ClaimPath] = (("scope",), ("scp",))
-) -> Members | Refusal:
+def merge(token: UnverifiedToken, answer: Members, scope_claims: Sequence[ClaimPath]) -> Members | Refusal:
     """All that a JWT with a verified signature and the answer about it say; introspection_mismatch if they contradict.
 
     The answer wins and adds, but what says who, whose, for whom, until when, bound to what and what kind of token must
@@ -55,9 +54,9 @@ def _compare(claims: Members, answer: Members) -> Refusal | None:
 def _compare_expiry(claims: Members, answer: Members) -> Refusal | None:
     if "exp" not in claims or "exp" not in answer:
         return None
-    own, other = claims["exp"], answer["exp"]
-    if not is_time(own) or not is_time(other):
-        return _mismatch("exp", own, other)
+    own, other = read_time(claims["exp"]), read_time(answer["exp"])
+    if own is None or other is None:
+        return _mismatch("exp", claims["exp"], answer["exp"])
     if other <= own:
         return None
     return Refusal(Reason.INTROSPECTION_MISMATCH, "the introspection answer's exp is later than the token's own")
@@ -65,10 +64,10 @@ def _compare_expiry(claims: Members, answer: Members) -> Refusal | None:
 
 def _compare_audiences(claims: Members, answer: Members) -> Refusal | None:
     """An answer may have more audiences or fewer, but one at least of the token's (an empty array is none)."""
-    own, other = claims.get("aud", []), answer.get("aud", [])
-    if [] in (own, other) or not strings(own).isdisjoint(strings(other)):
+    if [] in (claims.get("aud", []), answer.get("aud", [])):
         return None
-    return _apart("aud", strings(own), strings(other))
+    own, other = audiences(claims.get("aud")), audiences(answer.get("aud"))
+    return _apart("aud", own, other) if set(own).isdisjoint(other) else None
 
 
 def _compare_clients(claims: Members, answer: Members) -> Refusal | None:
@@ -78,7 +77,7 @@ def _compare_clients(claims: Members, answer: Members) -> Refusal | None:
 
 
 def _clients(members: Members) -> set[str]:
-    return {members[name] for name in _CLIENTS if isinstance(members.get(name), str)}
+    return {members[name] for name in CLIENT_CLAIMS if isinstance(members.get(name), str)}
 
 
 def _without(members: Members, path: ClaimPath) -> Members:

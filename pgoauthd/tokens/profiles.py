@@ -34,7 +34,7 @@ class Profile(NamedTuple):
     """It has an introspection endpoint of its own (RFC 7662)."""
 
 
-def profile_defaults(profile: str, given: Mapping[str, object]) -> dict[str, object]:
+def profile_defaults(profile: str, given: Given) -> dict[str, object]:
     """What `profile` says about an [[issuers]] table where the table does not; nothing for an unknown profile.
 
     `required_claims` is to be merged claim by claim with that of the table, everything else to be replaced by it.
@@ -42,7 +42,7 @@ def profile_defaults(profile: str, given: Mapping[str, object]) -> dict[str, obj
     return PROFILES[profile].defaults(given) if profile in PROFILES else {}
 
 
-def profile_problems(profile: str, given: Mapping[str, object]) -> tuple[ProfileProblem, ...]:
+def profile_problems(profile: str, given: Given) -> tuple[ProfileProblem, ...]:
     """Why the table cannot be of this profile; nothing for an unknown one."""
     known = PROFILES.get(profile)
     if known is None:

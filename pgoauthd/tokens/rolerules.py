@@ -23,7 +23,8 @@ Groups = tuple[str, ...]
 MAX_VALUES = 2_000
 """Of a claim. Every rule looks at all of them while other logins wait; a directory has a thousand groups for one."""
 
-_PLACE = re.compile(r"\\([0-9\\]?)")
+PLACE = re.compile(r"\\([0-9\\]?)")
+"""In a role of a rule: a backslash and what it stands for."""
 _FOLDED_TO_ASCII = frozenset("\u017f\u212a")
 """The letters that are s and k for (?i), and yet those of another name: the long s and the Kelvin sign."""
 
@@ -138,7 +139,7 @@ def _fill(template: str, groups: Groups) -> str | None:
     if "\\" not in template:
         return template
     try:
-        return _PLACE.sub(put, template)
+        return PLACE.sub(put, template)
     except (ValueError, IndexError):
         return None
 

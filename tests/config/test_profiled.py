@@ -168,6 +168,7 @@ def test_good_words_become_those_of_the_policy() -> None:
         ('any_scopes = ["a b"]', "not one word"),
         ('implied_scopes = ["openid profile"]', "not one word"),
         ('scope_prefixes = [""]', "not one word"),
+        ('scope_prefixes = [" api://db/"]', "not one word"),
         ('token_issuers = [""]', "not one word"),
         ('required_scopes = [""]', "not one word"),
     ],
@@ -199,6 +200,7 @@ def test_required_claims_may_be_written_in_every_way_of_toml(lines: str) -> None
         ('resource_access."pg.cluster".roles = "dba"', ("resource_access", "pg.cluster", "roles")),
         ("""'resource_access."pg.cluster".roles' = "dba\"""", ("resource_access", "pg.cluster", "roles")),
         ('"https://db.example.org/groups" = "dba"', ("https://db.example.org/groups",)),
+        ('"https://db.example.org/app".role = "dba"', ("https://db.example.org/app", "role")),
         ('"cognito:groups" = "dba"', ("cognito:groups",)),
     ],
 )

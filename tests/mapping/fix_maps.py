@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pgoauthd.mapping.arespans import Effort
 from pgoauthd.mapping.aretree import InvalidExpressionError, UnsureExpressionError
 from pgoauthd.mapping.identfile import Unreadable, read_ident_file
-from pgoauthd.mapping.identline import Given, in_bytes
+from pgoauthd.mapping.identline import Answer, in_bytes
 from pgoauthd.mapping.identmap import IdentMap
 from pgoauthd.mapping.pgregex import PgRegex
 
@@ -162,7 +162,7 @@ def _role_for(lines: list[str], identity: str, dice: random.Random) -> str:
     """Half of the time what we believe a line gives: only then can the server say that it is exactly that."""
     entries = ident_map("".join(f"m {line}\n" for line in lines)).maps["m"].entries
     given = [
-        found.role for entry in entries if isinstance(found := entry.for_identity(in_bytes(identity), Effort()), Given)
+        role for entry in entries if not isinstance(role := entry.for_identity(in_bytes(identity), Effort()), Answer)
     ]
     begin = dice.randrange(len(identity))
     roles = [identity[begin : dice.randint(begin + 1, len(identity))], "ab", "a"]

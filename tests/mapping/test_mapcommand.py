@@ -50,7 +50,17 @@ def test_it_lists_the_roles_that_an_identity_can_be_for_sure(ident_file: Path) -
 
 
 def test_a_line_for_all_is_every_role(ident_file: Path) -> None:
-    assert json.loads(ask(ident_file, "carol@example.com").stdout)["roles"] == ["all"]
+    answer = json.loads(ask(ident_file, "carol@example.com").stdout)
+    assert (answer["roles"], answer["every_role"]) == (["all"], True)
+
+
+def test_a_role_that_is_named_all_is_not_every_role(tmp_path: Path) -> None:
+    path = tmp_path / "pg_ident.conf"
+    path.write_text('m bob "all"\n', encoding="utf-8")
+
+    answer = json.loads(ask(path, "bob", map_name="m").stdout)
+    assert (answer["roles"], answer["every_role"]) == (["all"], False)
+    assert "Can be for sure: all" in ask(path, "bob", "--table", map_name="m").stdout
 
 
 def test_roles_behind_a_line_where_the_server_stops_are_none(tmp_path: Path) -> None:

@@ -5,24 +5,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from pgoauthd.tokens.claims import check_claims, check_issuer, kept_claims
+from pgoauthd.tokens.claims import check_issuer, kept_claims
 from pgoauthd.tokens.issuers import IssuerPolicy, RequiredClaim
+from pgoauthd.tokens.judge import read_statement, weigh
 from pgoauthd.tokens.reasons import Reason
-from pgoauthd.tokens.verdict import KeptClaims, Refusal
+from pgoauthd.tokens.verdict import KeptClaims, LoginRequest, Refusal
 from tests.fix_tokens import AUDIENCE, DROP, ISSUER, good_claims
 from tests.tokens.case import POLICY
 from tests.tokens.through_core import NOW
 
-STRICT = msgspec.structs.replace(POLICY, leeway=0.0, max_lifetime=300.0)
 
-
-def _check(now: float = NOW, **claims: object) -> Reason | None:
-    refusal = check_claims(good_claims(NOW, **claims), STRICT, now)
-    return refusal.reason if refusal else None
+def _refusal(claims: dict[str, Any], policy: IssuerPolicy) -> Refusal | None:
+    """Through the judgement, which puts the checks of claims in order."""
+    verdict = weigh(read_statement(claims, policy), LoginRequest(role="dba", issuer=ISSUER), policy, NOW)
+    return None if verdict.authorized else Refusal(verdict.reason, verdict.message)
 
 
 def _message(**claims: object) -> str:
-    refusal = check_claims(good_claims(NOW, **claims), POLICY, NOW)
+    refusal = _refusal(good_claims(NOW, **claims), POLICY)
     assert isinstance(refusal, Refusal)
     return refusal.message
 
@@ -32,52 +32,12 @@ def _policy(**changes: object) -> IssuerPolicy:
 
 
 def _judged(policy: IssuerPolicy, **claims: object) -> Refusal | None:
-    return check_claims(good_claims(NOW, **claims), policy, NOW)
+    return _refusal(good_claims(NOW, **claims), policy)
 
 
 def _reason(policy: IssuerPolicy, **claims: object) -> Reason | None:
     refusal = _judged(policy, **claims)
     return refusal.reason if refusal else None
-
-
-@pytest.mark.parametrize(
-    ("now", "reason"), [(NOW + 9.999, None), (NOW + 10, Reason.EXPIRED), (NOW + 11, Reason.EXPIRED)]
-)
-def test_a_token_is_expired_from_the_second_of_its_exp_on(now: float, reason: Reason | None) -> None:
-    assert _check(now, exp=NOW + 10) is reason
-
-
-@pytest.mark.parametrize(("now", "reason"), [(NOW + 4.999, Reason.NOT_YET_VALID), (NOW + 5, None)])
-def test_a_token_is_valid_from_the_second_of_its_nbf_on(now: float, reason: Reason | None) -> None:
-    assert _check(now, nbf=NOW + 5, exp=NOW + 100) is reason
-
-
-@pytest.mark.parametrize(("iat", "reason"), [(NOW + 0.001, Reason.ISSUED_IN_FUTURE), (NOW, None)])
-def test_a_token_is_not_issued_after_now(iat: float, reason: Reason | None) -> None:
-    assert _check(iat=iat, exp=NOW + 100) is reason
-
-
-@pytest.mark.parametrize(("exp", "reason"), [(NOW + 200, None), (NOW + 200.5, Reason.LIFETIME_TOO_LONG)])
-def test_a_token_lives_no_longer_than_allowed_from_its_issue(exp: float, reason: Reason | None) -> None:
-    assert _check(iat=NOW - 100, exp=exp) is reason
-
-
-@pytest.mark.parametrize(("exp", "reason"), [(NOW + 300, None), (NOW + 300.5, Reason.LIFETIME_TOO_LONG)])
-def test_without_iat_a_token_lives_no_longer_than_allowed_from_now(exp: float, reason: Reason | None) -> None:
-    assert _check(iat=DROP, exp=exp) is reason
-
-
-@pytest.mark.parametrize(
-    ("claims", "within", "beyond"),
-    [
-        ("exp", -29.9, -30.0),
-        ("nbf", 30.0, 30.1),
-        ("iat", 30.0, 30.1),
-    ],
-)
-def test_the_leeway_is_given_on_both_sides(claims: str, within: float, beyond: float) -> None:
-    assert check_claims(good_claims(NOW, **{claims: NOW + within}), POLICY, NOW) is None
-    assert check_claims(good_claims(NOW, **{claims: NOW + beyond}), POLICY, NOW) is not None
 
 
 @pytest.mark.parametrize(

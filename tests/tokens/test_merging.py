@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgoauthd.tokens import merging
 from pgoauthd.tokens.bearer import UnverifiedToken
 from pgoauthd.tokens.introspection import Members
-from pgoauthd.tokens.merging import merge
+from pgoauthd.tokens.issuers import ClaimPath
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
 
@@ -17,6 +18,12 @@ GUARDED = ("iss", "sub", "jti", "azp", "client_id", "appid", "cid", "typ", "toke
 
 def _token(**claims: Any) -> UnverifiedToken:  # noqa: ANN401 - any claim
     return UnverifiedToken("ES256", "ec", "at+jwt", {}, claims, None, b"", b"")
+
+
+def merge(
+    token: UnverifiedToken, answer: Members, scope_claims: tuple[ClaimPath, ...] = (("scope",), ("scp",))
+) -> Members | Refusal:
+    return merging.merge(token, answer, scope_claims)
 
 
 def _refused(merged: Members | Refusal) -> str:
