@@ -26,7 +26,7 @@ PREFIX = r"%m [%p] 'x' \ %u@%d "
 HBA = "# the first line\nhost all alice 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 reject\n"
 
 RUN_UNTIL_KILLED = """
-import asyncio
+import asyncio, signal
 from pgoauthd.demo.cluster import ClusterSettings, DemoCluster
 
 async def main():
@@ -34,6 +34,9 @@ async def main():
         print(cluster.directory, cluster.port, flush=True)
         await asyncio.Event().wait()
 
+# A job in the background, or under nohup, is started with these ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 asyncio.run(main())
 """
 
@@ -297,7 +300,10 @@ def test_whatever_ends_the_demo_ends_the_cluster(number: signal.Signals) -> None
         assert guardians
 
         demo.send_signal(number)
-        demo.wait(20)
+        try:
+            demo.wait(20)
+        finally:
+            demo.kill()
 
     wait_for_end(guardians)
     assert not Path(place).exists()
