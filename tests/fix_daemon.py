@@ -90,17 +90,22 @@ class DaemonProcess:
         *whole, _ = self.outcomes_path.read_bytes().split(b"\n")
         return [json.loads(line) for line in whole]
 
-    async def wait_for_outcomes(self, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
-        """The outcomes once there are so many."""
+    async def wait_for_outcomes(
+        self, count: int, seconds: float = 60.0, *, not_of: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The outcomes once there are so many, without those of the role `not_of`."""
+
+        def found() -> list[dict[str, Any]]:
+            return [outcome for outcome in self.outcomes() if not_of is None or outcome["role"] != not_of]
 
         async def enough() -> bool:
-            return len(self.outcomes()) >= count
+            return len(found()) >= count
 
         try:
             await until(enough, f"{count} outcomes", seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}, but {len(self.outcomes())}") from None
-        return self.outcomes()
+            raise AssertionError(f"{error}, but {len(found())}") from None
+        return found()
 
     async def exposition(self) -> str:
         async with aiohttp.ClientSession() as session, session.get(f"http://{self._listen}/metrics") as reply:

@@ -19,6 +19,7 @@ from pgoauthd.demo.cluster import ClusterSettings, DemoCluster, LogDestination
 from pgoauthd.demo.place import find_installation
 from pgoauthd.errors import DemoError
 from tests.demo.processes import children_of, group_of, owner_of, processes_of, program_of, wait_for_end
+from tests.fix_daemon import until
 from tests.shim.server import built_shim
 
 PREFIX = r"%m [%p] 'x' \ %u@%d "
@@ -146,18 +147,28 @@ async def test_extra_settings_replace_ours(shared: DemoCluster) -> None:
     assert (await shared.run_sql("SHOW log_connections")).strip() == "receipt"
 
 
-def test_each_log_destination_has_a_file_that_we_can_read(shared: DemoCluster) -> None:
-    files = {path.name for path in shared.log_directory.iterdir() if "ready to accept" in path.read_text()}
+async def files_that_say_ready(cluster: DemoCluster, count: int) -> set[str]:
+    """Names of the log files with the server's last word at its start, once there are so many: a process of its own,
+    the logger, writes them."""
 
-    assert files == {"postgresql.log", "postgresql.csv", "postgresql.json"}
+    def found() -> set[str]:
+        return {path.name for path in cluster.log_directory.iterdir() if "ready to accept" in path.read_text()}
+
+    async def enough() -> bool:
+        return len(found()) >= count
+
+    await until(enough, f"{count} log files say that the server is ready")
+    return found()
+
+
+async def test_each_log_destination_has_a_file_that_we_can_read(shared: DemoCluster) -> None:
+    assert await files_that_say_ready(shared, 3) == {"postgresql.log", "postgresql.csv", "postgresql.json"}
 
 
 async def test_a_destination_that_is_not_wanted_gets_no_lines() -> None:
     settings = ClusterSettings(hba=HBA, log_destinations=(LogDestination.JSONLOG,))
     async with DemoCluster(settings) as cluster:
-        files = {path.name for path in cluster.log_directory.iterdir() if "ready to accept" in path.read_text()}
-
-    assert files == {"postgresql.json"}
+        assert await files_that_say_ready(cluster, 1) == {"postgresql.json"}
 
 
 def test_starting_makes_no_login_that_the_log_would_show(cluster: DemoCluster) -> None:

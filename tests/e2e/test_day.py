@@ -67,9 +67,7 @@ class Play:
 
     async def outcomes(self, count: int) -> list[dict[str, Any]]:
         """Of the attempts, without those of the superuser who set the server up."""
-        before = sum(outcome["role"] == SUPERUSER for outcome in self.daemon.outcomes())
-        found = await self.daemon.wait_for_outcomes(count + before)
-        return [outcome for outcome in found if outcome["role"] != SUPERUSER]
+        return await self.daemon.wait_for_outcomes(count, not_of=SUPERUSER)
 
 
 @asynccontextmanager
