@@ -11,57 +11,60 @@ import re
 
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.lines import Ending, ReadStats, Scan
+from pgoauthd.logs.marks import BELOW_FATAL, LEVELS, STARTS
 from pgoauthd.logs.records import NO_ERROR, Record
-from pgoauthd.logs.sayings import LOG_STARTS, Sayings
+from pgoauthd.logs.sayings import Sayings
 from pgoauthd.logs.times import Timestamps
 
-_STARTS = b"|".join(re.escape(start.encode()) for start in LOG_STARTS)
-_OURS = (
-    rb'LOG,[0-9A-Z]{5},"(?:' + _STARTS + rb")",
-    rb'WARNING,[0-9A-Z]{5},"(?:' + _STARTS + rb")",
-    rb'FATAL,[0-9A-Z]{5},"',
-)
-"""One search for each severity: with a fixed beginning each is many times faster than one for all."""
+_BELOW_FATAL = rb'G,[0-9A-Z]{5},"' + STARTS
+_FATAL = rb'FATAL,[0-9A-Z]{5},"'
+"""Two searches: with a fixed beginning each is many times faster than one for both."""
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 """Possessive, like all repetitions here that could be long: what does not match fails at once."""
 _BARE = rb'[^",\n]*+'
+_NO_ERROR = NO_ERROR.encode()
 _STAMP = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-
-
-def _columns(*columns: tuple[str, bytes]) -> bytes:
-    return b",".join(b"(?P<" + name.encode() + b">" + pattern + b")" for name, pattern in columns)
-
-
 _OPTIONAL = b"(?:" + _QUOTED + b")?+"
-_HEAD = _columns(
-    ("time", _STAMP + rb'\.\d{3} [^",\n]+'),
-    ("role", _OPTIONAL),
-    ("database", _OPTIONAL),
-    ("pid", rb"\d+"),
-    ("client", _OPTIONAL),
-    ("session", rb"[0-9a-f]+\.[0-9a-f]+"),
-    ("line", rb"\d+"),
-    ("ps", _OPTIONAL),
-    ("start", _STAMP + rb' [^",\n]+'),
-    ("vxid", rb"[\d/]*"),
-    ("txid", rb"\d+"),
-    ("severity", rb'[^",\n]+'),
-    ("state", rb"[0-9A-Z]{5}"),
+
+
+def _quoted(name: bytes) -> bytes:
+    """A column that may be empty; its group is what stands between the quotes."""
+    return rb'(?:"(?P<' + name + rb'>[^"]*+(?:""[^"]*+)*+)")?'
+
+
+_HEAD = b",".join(
+    (
+        rb"(?P<time>" + _STAMP + rb'\.\d{3} [^",\n]+)',
+        _quoted(b"role"),
+        _quoted(b"database"),
+        rb"(?P<pid>\d+)",
+        _quoted(b"client"),
+        rb"(?P<session>[0-9a-f]+\.[0-9a-f]+)",
+        rb"(?P<line>\d+)",
+        _OPTIONAL,  # command tag
+        _STAMP + rb' [^",\n]+',  # session start
+        rb"[\d/]*",  # virtual transaction
+        rb"\d+",  # transaction
+        rb'(?P<severity>[^",\n]+)',
+        rb"(?P<state>[0-9A-Z]{5})",
+    )
 )
-_TAIL = _columns(
-    ("message", _OPTIONAL),
-    ("detail", _OPTIONAL),
-    ("hint", _OPTIONAL),
-    ("internal_query", _OPTIONAL),
-    ("internal_query_pos", rb"\d*"),
-    ("context", _OPTIONAL),
-    ("query", _OPTIONAL),
-    ("query_pos", rb"\d*"),
-    ("location", _OPTIONAL),
-    ("application", _OPTIONAL),
-    ("backend", _OPTIONAL),
-    ("leader", rb"\d*"),
-    ("query_id", rb"-?\d*"),
+_TAIL = b",".join(
+    (
+        _quoted(b"message"),
+        _quoted(b"detail"),
+        _OPTIONAL,  # hint
+        _OPTIONAL,  # internal query
+        rb"\d*",  # position in it
+        _quoted(b"context"),
+        _OPTIONAL,  # query
+        rb"\d*",  # position in it
+        _OPTIONAL,  # location
+        _quoted(b"application"),
+        _quoted(b"backend"),
+        rb"\d*",  # leader of a parallel worker
+        rb"-?\d*",  # query id
+    )
 )
 ENTRY_HEAD = _HEAD + b","
 """How every entry begins: the 13 columns before the message."""
@@ -79,7 +82,8 @@ class CsvlogScanner:
     def __init__(self, timestamps: Timestamps) -> None:
         self._timestamps = timestamps
         self._sayings = Sayings()
-        self._ours = tuple(re.compile(pattern) for pattern in _OURS)
+        self._below_fatal = re.compile(_BELOW_FATAL)
+        self._fatal = re.compile(_FATAL)
         self._match = re.compile(_ENTRY).match
         self._match_line = re.compile(_LINE).match
 
@@ -87,7 +91,7 @@ class CsvlogScanner:
         """Events of all whole entries; one that has begun waits for its end."""
         events: list[AuthEvent] = []
         done = 0
-        hits = sorted(hit.start() for ours in self._ours for hit in ours.finditer(data))
+        hits = self._hits(data)
         for number, at in enumerate(hits, 1):
             if at < done:
                 continue
@@ -96,7 +100,8 @@ class CsvlogScanner:
             if entry is not None and entry.start("severity") == at:
                 stats.entries_seen += 1
                 done = entry.end()
-                events += self._understand(entry, stats)
+                if (event := self._understand(entry, stats)) is not None:
+                    events.append(event)
             elif ending is not Ending.OVER and number == len(hits) and start >= 0 and not self._match_line(data, start):
                 return Scan(events, start)
             else:
@@ -105,13 +110,21 @@ class CsvlogScanner:
         # The head of an entry whose message has not come yet may be among the last bytes.
         return Scan(events, max(done, data.rfind(b"\n", 0, max(len(data) - _MAX_HEAD_BYTES, 0)) + 1))
 
-    def _understand(self, entry: re.Match[bytes], stats: ReadStats) -> list[AuthEvent]:
+    def _hits(self, data: bytes) -> list[int]:
+        """Where the severities begin of what may be entries of ours, in order."""
+        hits = [hit.start() for hit in self._fatal.finditer(data)]
+        for hit in self._below_fatal.finditer(data):
+            at = hit.start()
+            hits += [at - len(rest) for rest in BELOW_FATAL if data.endswith(rest, 0, at)]
+        hits.sort()
+        return hits
+
+    def _understand(self, entry: re.Match[bytes], stats: ReadStats) -> AuthEvent | None:
         try:
-            event = self._sayings.understand(_record(entry), self._timestamps.read(entry["time"].decode()))
+            return self._sayings.understand(_record(entry), self._timestamps.read(entry["time"].decode()))
         except (ValueError, OverflowError):
             stats.parse_failures += 1
-            return []
-        return [event] if event is not None else []
+            return None
 
 
 def _start(data: bytes, at: int) -> int:
@@ -125,29 +138,33 @@ def _start(data: bytes, at: int) -> int:
 
 
 def _record(entry: re.Match[bytes]) -> Record:
-    client_addr, client_port = _client(_text(entry["client"]))
-    state = entry["state"].decode()
+    (
+        _, role, database, pid, client, session, line, severity, state, message, detail, context, application, backend
+    ) = entry.groups()  # fmt: skip
+    client_addr, client_port = _client(_text(client))
     return Record(
-        role=_text(entry["role"]),
-        database=_text(entry["database"]),
-        pid=int(entry["pid"]),
+        role=_text(role),
+        database=_text(database),
+        pid=int(pid),
         client_addr=client_addr,
         client_port=client_port,
-        session_id=entry["session"].decode(),
-        line_num=int(entry["line"]),
-        severity=entry["severity"].decode("utf-8", "replace"),
-        sqlstate=state if state != NO_ERROR else None,
-        message=_text(entry["message"]) or "",
-        detail=_text(entry["detail"]),
-        context=_text(entry["context"]),
-        application_name=_text(entry["application"]),
-        backend_type=_text(entry["backend"]),
+        session_id=session.decode(),
+        line_num=int(line),
+        severity=LEVELS[severity],
+        sqlstate=state.decode() if state != _NO_ERROR else None,
+        message=_text(message) or "",
+        detail=_text(detail),
+        context=_text(context),
+        application_name=_text(application),
+        backend_type=_text(backend),
     )
 
 
-def _text(field: bytes) -> str | None:
-    """A quoted field; None for an empty one, quoted or not."""
-    return field[1:-1].replace(b'""', b'"').decode("utf-8", "replace") or None
+def _text(field: bytes | None) -> str | None:
+    """What stands between the quotes of a field; None for an empty one, quoted or not."""
+    if not field:
+        return None
+    return (field.replace(b'""', b'"') if b'"' in field else field).decode("utf-8", "replace")
 
 
 def _client(client: str | None) -> tuple[str | None, int | None]:

@@ -8,11 +8,12 @@ import msgspec
 
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.lines import Ending, ReadStats, Scan
+from pgoauthd.logs.marks import STARTS
 from pgoauthd.logs.records import Record
-from pgoauthd.logs.sayings import LOG_STARTS, Sayings
+from pgoauthd.logs.sayings import Sayings
 from pgoauthd.logs.times import Timestamps
 
-_MESSAGE = b'message":"(?:' + b"|".join(re.escape(start.encode()) for start in LOG_STARTS) + b")"
+_MESSAGE = b'message":"' + STARTS
 _CODE = rb'state_code":"[0-9A-Z]{5}","'
 _OURS = (
     rb'verity":"(?:LOG","(?:' + _MESSAGE + b"|" + _CODE + _MESSAGE + rb')|FATAL"|WARNING","' + _CODE + _MESSAGE + b")"

@@ -45,6 +45,12 @@ _ESCAPES: dict[str, bytes] = {
 """The escapes of PostgreSQL 18 (manual, section 19.8.3), but for %% and %q."""
 _LONGEST_ROLE = {"u": rb"(?P<role>[^\n]{0,255})", "d": rb"(?P<database>\S[^\n]{0,254}?)"}
 
+PARTS = (
+    "role", "database", "application", "host", "port", "backend", "pid", "leader",
+    "milli", "second", "epoch", "start", "session", "line", "state", "verbose_state",
+)  # fmt: skip
+"""Every group of a `LinePrefix.line` but the severity."""
+
 _TIMES = frozenset("mtnsc")
 _JOINS = frozenset("cp")
 _SESSION = frozenset("udahr")
@@ -62,7 +68,7 @@ class LinePrefix:
 
     setting: str
     line: re.Pattern[bytes]
-    """Matches a line from its beginning to the beginning of its message."""
+    """Matches a line from its beginning to the beginning of its message; what the setting lacks is None of PARTS."""
     names: re.Pattern[bytes]
     """Matches the prefix alone, with the longest role name that it may hold."""
     tells_sessions: bool
@@ -84,8 +90,13 @@ def compile_prefix(setting: str) -> LinePrefix:
     _demand(setting, escapes)
     lazy = _expression(parts, _ESCAPES)
     greedy = _expression(parts, _ESCAPES | _LONGEST_ROLE)
+    line = lazy + _SEVERITY
+    lacking = b"".join(b"(?P<%b>)" % part.encode() for part in PARTS if b"?P<%b>" % part.encode() not in line)
     return LinePrefix(
-        setting, re.compile(lazy + _SEVERITY), re.compile(greedy), tells_sessions=bool(escapes & _SESSION)
+        setting,
+        re.compile(line + b"(?:|(?!)" + lacking + b")"),
+        re.compile(greedy),
+        tells_sessions=bool(escapes & _SESSION),
     )
 
 

@@ -7,42 +7,33 @@ that follow at once with the same process id: the server writes all of them with
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.lines import Ending, ReadStats, Scan
+from pgoauthd.logs.marks import BELOW_FATAL, LEVELS, STARTS
 from pgoauthd.logs.prefix import LinePrefix
-from pgoauthd.logs.records import NO_ERROR, NO_SESSION, Names, Record
-from pgoauthd.logs.sayings import LEVELS, LOG_STARTS, Sayings
+from pgoauthd.logs.sayings import Sayings
+from pgoauthd.logs.stderrhead import HeadReader
 from pgoauthd.logs.times import Timestamps
 
-_STARTS = b"|".join(re.escape(start.encode()) for start in LOG_STARTS)
-_OURS = (
-    rb"LOG:  (?:[0-9A-Z]{5}: )?(?:" + _STARTS + rb")",
-    rb"WARNING:  (?:[0-9A-Z]{5}: )?(?:" + _STARTS + rb")",
-    rb"FATAL:  ",
-)
-"""One search for each severity: with a fixed beginning each is many times faster than one for all."""
+_BELOW_FATAL = b"G:  (?:" + STARTS + b"|[0-9A-Z]{5}: " + STARTS + b")"
+_FATAL = b"FATAL:  "
+"""Two searches: with a fixed beginning each is many times faster than one for both."""
 _TAB = ord("\t")
 _SATELLITES = frozenset({b"DETAIL", b"HINT", b"QUERY", b"CONTEXT", b"STATEMENT", b"LOCATION", b"BACKTRACE"})
-_UNKNOWN = "[unknown]"
-
-
-class _Entry(NamedTuple):
-    head: re.Match[bytes]
-    texts: dict[bytes, str]
-    """By severity or by DETAIL, CONTEXT, …"""
-    stop: int
+_MAY_BE_SATELLITE = b":  (?<=[" + b"".join(sorted({name[-1:] for name in _SATELLITES})) + b"]:  )"
+"""Most lines show at once, by one letter, that they are none; only the others are worth a match."""
 
 
 class StderrScanner:
     """Scanner of stderr format under one log_line_prefix."""
 
     def __init__(self, prefix: LinePrefix, timestamps: Timestamps) -> None:
-        self._prefix = prefix
-        self._ours = tuple(re.compile(pattern) for pattern in _OURS)
+        self._below_fatal = re.compile(_BELOW_FATAL)
+        self._fatal = re.compile(_FATAL)
+        self._may_be_satellite = re.compile(_MAY_BE_SATELLITE).search
         self._match = prefix.line.match
-        self._timestamps = timestamps
+        self._heads = HeadReader(prefix, timestamps)
         self._sayings = Sayings()
 
     def scan(self, data: bytes, ending: Ending, stats: ReadStats) -> Scan:
@@ -50,7 +41,7 @@ class StderrScanner:
         events: list[AuthEvent] = []
         end = data.rfind(b"\n") + 1
         done = 0
-        for at in sorted(hit.start() for ours in self._ours for hit in ours.finditer(data, 0, end)):
+        for at in self._hits(data, end):
             start = data.rfind(b"\n", 0, at) + 1
             if at < done or data[start] == _TAB:
                 continue
@@ -59,98 +50,50 @@ class StderrScanner:
             if head is None:
                 stats.parse_failures += 1
                 done = stop
-            elif head["severity"].decode() in LEVELS:
-                entry = self._entry(data, head, stop, end)
-                if entry.stop == end and ending is Ending.OPEN:
+            elif head["severity"] in LEVELS:
+                texts, stop = self._texts(data, head, stop, end)
+                if stop == end and ending is Ending.OPEN:
                     return Scan(events, start)
                 stats.entries_seen += 1
-                done = entry.stop
-                events += self._understand(entry, stats)
+                done = stop
+                if (event := self._understand(head, texts, stats)) is not None:
+                    events.append(event)
         return Scan(events, end)
 
-    def _entry(self, data: bytes, head: re.Match[bytes], stop: int, end: int) -> _Entry:
+    def _hits(self, data: bytes, end: int) -> list[int]:
+        """A place in each line that may begin an entry of ours, in order."""
+        hits = [hit.start() for hit in self._fatal.finditer(data, 0, end)]
+        below = (hit.start() for hit in self._below_fatal.finditer(data, 0, end))
+        hits += [at for at in below if data.endswith(BELOW_FATAL, 0, at)]
+        hits.sort()
+        return hits
+
+    def _texts(self, data: bytes, head: re.Match[bytes], stop: int, end: int) -> tuple[dict[bytes, str], int]:
+        """The entry's texts, by severity or by DETAIL, CONTEXT, …, and where it ends; its first line ends at `stop`."""
         texts: dict[bytes, str] = {}
-        part, begin = head, head.end()
+        part = head
         while True:
             while stop < end and data[stop] == _TAB:
                 stop = data.find(b"\n", stop) + 1
-            texts.setdefault(part["severity"], _unfold(data[begin : stop - 1]))
-            following = self._match(data, stop, end) if stop < end else None
+            texts.setdefault(part["severity"], _unfold(data[part.end() : stop - 1]))
+            if stop == end or not self._may_be_satellite(data, stop, data.find(b"\n", stop)):
+                return texts, stop
+            following = self._match(data, stop, end)
             if following is None or not _belongs(following, head):
-                return _Entry(head, texts, stop)
-            part, begin, stop = following, following.end(), data.find(b"\n", following.end()) + 1
+                return texts, stop
+            part, stop = following, data.find(b"\n", following.end()) + 1
 
-    def _understand(self, entry: _Entry, stats: ReadStats) -> list[AuthEvent]:
+    def _understand(self, head: re.Match[bytes], texts: dict[bytes, str], stats: ReadStats) -> AuthEvent | None:
         try:
-            record, time = self._record(*self._head(entry.head), entry)
-            event = self._sayings.understand(record, time)
+            return self._sayings.understand(*self._heads.read(head, texts))
         except (ValueError, OverflowError):
             stats.parse_failures += 1
-            return []
-        return [event] if event is not None else []
-
-    def _head(self, head: re.Match[bytes]) -> tuple[dict[str, str], Names]:
-        """The parts of the prefix. What separates role and database may be part of their names, too."""
-        parts = head.groupdict(b"")
-        names = Names.READ
-        if parts.get("role") and parts.get("database"):
-            between = head.string[head.end("role") : head.start("database")]
-            if between and between in parts["database"]:
-                names = Names.AMBIGUOUS
-                again = self._prefix.names.fullmatch(head.string, head.start(), head.start("severity"))
-                parts |= again.groupdict(b"") if again is not None else {}
-        return {name: text.decode("utf-8", "replace") for name, text in parts.items()}, names
-
-    def _record(self, head: dict[str, str], names: Names, entry: _Entry) -> tuple[Record, float]:
-        session_id = head.get("session") or None
-        pid = int(head["pid"]) if head.get("pid") else int((session_id or ".0").split(".")[1], 16)
-        if session_id is None and head.get("start"):
-            session_id = f"{int(self._timestamps.read_second(head['start'])):x}.{pid:x}"
-        state = head.get("state") or head["verbose_state"]
-        record = Record(
-            role=_name(head.get("role")),
-            database=_name(head.get("database")),
-            pid=pid,
-            client_addr=_name(head.get("host")),
-            client_port=int(head["port"]) if head.get("port") else None,
-            session_id=session_id,
-            line_num=int(head["line"]) if head.get("line") else None,
-            severity=head["severity"],
-            sqlstate=state if state not in ("", NO_ERROR) else None,
-            message=entry.texts[entry.head["severity"]],
-            detail=entry.texts.get(b"DETAIL"),
-            context=entry.texts.get(b"CONTEXT"),
-            application_name=_name(head.get("application")),
-            backend_type=self._backend(head),
-            names=names,
-        )
-        return record, self._time(head, session_id)
-
-    def _backend(self, head: dict[str, str]) -> str | None:
-        """The process's type. Without %b, empty names betray one without a session: a session has "[unknown]"."""
-        if head.get("leader"):
-            return "parallel worker"
-        if head.get("backend"):
-            return head["backend"]
-        filled = any(head.get(name) for name in ("role", "database", "application", "host"))
-        return NO_SESSION if self._prefix.tells_sessions and not filled else None
-
-    def _time(self, head: dict[str, str], session_id: str | None) -> float:
-        """When it was logged; a prefix without %m, %t and %n leaves the session's start to go by."""
-        if head.get("milli"):
-            return self._timestamps.read(head["milli"])
-        if head.get("epoch"):
-            return float(head["epoch"])
-        if head.get("second"):
-            return self._timestamps.read_second(head["second"])
-        return float(int((session_id or "").split(".")[0], 16))
+            return None
 
 
 def _belongs(following: re.Match[bytes], head: re.Match[bytes]) -> bool:
-    if following["severity"] not in _SATELLITES:
-        return False
-    names = following.re.groupindex
-    return all(following[name] == head[name] for name in ("pid", "session") if name in names)
+    """Whether it is a part of the entry: of the same process, and no entry of its own."""
+    return following["severity"] in _SATELLITES and following.group("pid", "session") == head.group("pid", "session")
 
 
 def _unfold(text: bytes) -> str:
@@ -158,7 +101,3 @@ def _unfold(text: bytes) -> str:
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
     return text.replace(b"\n\t", b"\n").decode("utf-8", "replace")
-
-
-def _name(text: str | None) -> str | None:
-    return text if text and text != _UNKNOWN else None

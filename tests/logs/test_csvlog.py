@@ -89,6 +89,11 @@ def test_an_entry_written_after_a_torn_one_on_the_same_line_is_counted_as_a_fail
         assert [event.role for event in events[:1] + events[-1:]] == ["alice"] * 2
 
 
+@pytest.mark.parametrize("severity", ["XLOG", "MSG", "DEBUG"])
+def test_a_word_that_ends_like_a_severity_is_none(severity: str) -> None:
+    assert len(read_all(LogFormat.CSVLOG, csv_line(Entry(message=AUTHORIZED.message, severity=severity)) + LINE)) == 1
+
+
 def test_columns_that_later_versions_append_are_passed_over() -> None:
     longer = LINE.rstrip(b"\n") + b',"new ""column""",42,,\n'
     assert len(read_all(LogFormat.CSVLOG, longer + LINE)) == 2

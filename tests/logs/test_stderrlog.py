@@ -34,6 +34,14 @@ def test_a_detail_of_two_lines_is_one_detail() -> None:
     assert (event.detail, event.hba_line) == ("The token is not a JWT.", 6)
 
 
+@pytest.mark.parametrize("satellite", ["HINT", "QUERY", "CONTEXT", "STATEMENT", "LOCATION", "BACKTRACE"])
+def test_no_line_of_an_entry_hides_its_detail(satellite: str) -> None:
+    first, detail = stderr_lines(FAILED).splitlines(keepends=True)
+    between = f"2026-11-22 01:11:56.131 UTC [30463] alice@app {satellite}:  LOG:  x\n".encode()
+    (event,) = read_all(LogFormat.STDERR, first + between + detail)
+    assert event.hba_line == 6
+
+
 def test_a_hint_or_statement_does_not_hide_the_detail_after_it() -> None:
     prefix = b"2026-11-22 01:11:56.131 UTC [30463] alice@app "
     first, detail = stderr_lines(FAILED).splitlines(keepends=True)
@@ -101,6 +109,20 @@ def test_a_line_of_ours_without_the_prefix_is_a_failure() -> None:
     made = reader(LogFormat.STDERR)
     assert made.feed(b"LOG:  connection authorized: user=alice database=app\n") + made.finish() == []
     assert made.stats.parse_failures == 1
+
+
+@pytest.mark.parametrize("word", ["MSG", "DEBUG", "G", "ALOG", "XFATAL"])
+def test_a_word_that_ends_like_a_severity_is_none(word: str) -> None:
+    line = f"2026-11-22 01:11:56.131 UTC [30463] alice@app {word}:  {AUTHORIZED.message}\n"
+    assert read_all(LogFormat.STDERR, line.encode() + stderr_lines(AUTHORIZED)) == read_all(
+        LogFormat.STDERR, stderr_lines(AUTHORIZED)
+    )
+
+
+def test_what_other_programs_say_in_words_like_ours_is_no_failure() -> None:
+    made = reader(LogFormat.STDERR)
+    assert made.feed(b"MSG:  connection received: host=x port=1\n") + made.finish() == []
+    assert made.stats.parse_failures == 0
 
 
 @pytest.mark.parametrize(
