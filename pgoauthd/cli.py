@@ -119,8 +119,9 @@ def replay(
 ) -> None:
     """Run the real pipeline over old log FILES and say what happened to every login.
 
-    The format (stderr, csvlog, jsonlog; gzip too) is recognised from the content; - is standard input. Give the files
-    in the order in which they were written. On a terminal you get a summary, in a pipe one JSON object per outcome.
+    The format (stderr, csvlog, jsonlog, the log of a CloudNativePG pod, journalctl --output=json --all; gzip too) is
+    recognised from the content; - is standard input. Give the files in the order in which they were written. On a
+    terminal you get a summary, in a pipe one JSON object per outcome.
     """
     from pgoauthd.commands.replay import ReplayOptions, replay_files
 

@@ -86,7 +86,8 @@ class Replay:
         log_format = recognise(head[:HEAD_BYTES], self._settings.prefix)
         if log_format is None:
             raise LogFormatError(
-                f"{path}: is not a PostgreSQL log in csvlog or jsonlog format, nor in stderr format with the prefix "
+                f"{path}: is not a PostgreSQL log in csvlog or jsonlog format, nor that of a CloudNativePG pod or of "
+                "journalctl --output=json, nor in stderr format with the prefix "
                 f"{self._settings.prefix.setting!r}; give the server's log_line_prefix with --prefix"
             )
         self.report.formats.add(log_format)

@@ -19,6 +19,7 @@ from pgoauthd.logs.prefix import compile_prefix
 from pgoauthd.logs.readers import LogFormat
 from pgoauthd.replay import Replay, ReplaySettings
 from pgoauthd.tokens.reasons import Reason
+from tests.logs.fix_corpus import corpus
 
 CORPUS = Path(__file__).parent / "data" / "pg-logs"
 SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "outcome.schema.json").read_text(encoding="utf-8"))
@@ -127,6 +128,33 @@ def test_the_three_formats_give_identical_outcomes(run: str) -> None:
     assert len(texts[0]) >= 60
     assert texts[0] == texts[1]
     assert texts[1] == texts[2]
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    ("plain", "wrapped"),
+    [("postgresql.csv", LogFormat.CNPG), ("postgresql.log", LogFormat.JOURNAL)],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_the_log_of_a_pod_and_the_journal_give_identical_outcomes(
+    run: str, plain: str, wrapped: LogFormat, suffix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"log{suffix}"
+    path.write_bytes(gzip.compress(corpus(run, wrapped)) if suffix else corpus(run, wrapped))
+    one = Replay(SETTINGS)
+    assert [encode(outcome) for outcome in one.outcomes([path])] == [encode(o) for o in replay(run, plain)]
+    assert (one.report.formats, one.report.parse_failures) == ({wrapped}, 0)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("wrapped", [LogFormat.CNPG, LogFormat.JOURNAL])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_nor_do_theirs_depend_on_how_the_file_is_cut(run: str, wrapped: LogFormat, seed: int, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    data = corpus(run, wrapped)
+    path.write_bytes(data)
+    pieces = list(cut(data, random.Random(seed)))  # noqa: S311 - a test's choice
+    assert list(Chopped(SETTINGS, pieces).outcomes([path])) == list(Replay(SETTINGS).outcomes([path]))
 
 
 @pytest.mark.parametrize("run", RUNS)

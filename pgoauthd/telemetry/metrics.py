@@ -62,7 +62,7 @@ CACHE_RESULTS = ("hit", "negative_hit", "joined", "miss")
 KEY_CHANGES = ("added", "removed")
 RELOAD_OUTCOMES = ("applied", "unchanged", "refused")
 PREDICTION_RESULTS = ("agreed", "disagreed", "unknown")
-LOG_FORMATS = ("stderr", "csvlog", "jsonlog")
+LOG_FORMATS = ("stderr", "csvlog", "jsonlog", "cnpg", "journal")
 SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
 
 

@@ -1,9 +1,9 @@
-"""Writes entries as PostgreSQL writes them, in each of its three log formats, and reads them back."""
+"""Writes entries as PostgreSQL writes them in each of its log formats, and others after it; reads them back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -11,6 +11,7 @@ from itertools import pairwise
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.prefix import compile_prefix
 from pgoauthd.logs.readers import LogFormat, LogReader, open_reader
+from tests.logs.fix_wrapped import cnpg_lines, journal_lines
 
 DEFAULT_PREFIX = "%m [%p] %q%u@%d "
 START = datetime(2026, 11, 22, 1, 11, 56, tzinfo=UTC)
@@ -91,7 +92,13 @@ def stderr_lines(entry: Entry) -> bytes:
     return "".join(lines).encode()
 
 
-RENDER = {LogFormat.STDERR: stderr_lines, LogFormat.CSVLOG: csv_line, LogFormat.JSONLOG: json_line}
+RENDER: dict[LogFormat, Callable[[Entry], bytes]] = {
+    LogFormat.STDERR: stderr_lines,
+    LogFormat.CSVLOG: csv_line,
+    LogFormat.JSONLOG: json_line,
+    LogFormat.CNPG: lambda entry: cnpg_lines(csv_line(entry)),
+    LogFormat.JOURNAL: lambda entry: journal_lines(stderr_lines(entry)),
+}
 
 
 def render(log_format: LogFormat, *entries: Entry) -> bytes:

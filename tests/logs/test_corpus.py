@@ -1,4 +1,4 @@
-"""The same real runs in three formats, read in every chunking."""
+"""The same real runs in each format, read in every chunking."""
 
 from __future__ import annotations
 
@@ -82,6 +82,14 @@ def test_csvlog_and_jsonlog_say_the_same_of_every_session(run: str) -> None:
 
 
 @every_run
+@pytest.mark.parametrize(
+    ("log_format", "plain"), [(LogFormat.CNPG, LogFormat.CSVLOG), (LogFormat.JOURNAL, LogFormat.STDERR)]
+)
+def test_what_others_make_of_a_log_says_the_same_as_the_log(run: str, log_format: LogFormat, plain: LogFormat) -> None:
+    assert read_all(log_format, corpus(run, log_format)) == read_all(plain, corpus(run, plain))
+
+
+@every_run
 def test_stderr_says_the_same_but_for_what_its_prefix_lacks(run: str) -> None:
     stderr = by_session(read_all(LogFormat.STDERR, corpus(run, LogFormat.STDERR)))
     jsonlog = by_session(read_all(LogFormat.JSONLOG, corpus(run, LogFormat.JSONLOG)))
@@ -137,6 +145,10 @@ ENTRY_STARTS = {
     LogFormat.STDERR: re.compile(rb"^(?=\d{4}-[^\n]* (?:LOG|WARNING|ERROR|FATAL):  )", re.MULTILINE),
     LogFormat.CSVLOG: re.compile(rb"^(?=\d{4}-[^\n]*,\d+,)", re.MULTILINE),
     LogFormat.JSONLOG: re.compile(rb"^(?=\{)", re.MULTILINE),
+    LogFormat.CNPG: re.compile(rb"^(?=\{)", re.MULTILINE),
+    LogFormat.JOURNAL: re.compile(
+        rb'^(?=\{[^\n]*"MESSAGE":"\d{4}-[^\n]* (?:LOG|WARNING|ERROR|FATAL):  )', re.MULTILINE
+    ),
 }
 
 

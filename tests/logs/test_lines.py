@@ -1,4 +1,4 @@
-"""Lines too long, sources that end, and how much needs never be read again, in all three formats."""
+"""Lines too long, sources that end, and how much needs never be read again, in every format."""
 
 from __future__ import annotations
 

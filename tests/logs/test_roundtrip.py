@@ -11,7 +11,7 @@ from tests.logs.fix_lines import Entry, cut, reader, render
 
 repeatedly = settings(deadline=None)
 
-QUOTING = (LogFormat.CSVLOG, LogFormat.JSONLOG)
+QUOTING = (LogFormat.CSVLOG, LogFormat.JSONLOG, LogFormat.CNPG)
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=40)
 nasty = st.lists(

@@ -183,7 +183,7 @@ class LogTail:
         """Say once of each path that entries in it cannot be understood; how many is counted."""
         self._puzzling.add(path)
         remedy = "look whether something else writes into the file"
-        if log_format is LogFormat.STDERR:
+        if log_format in (LogFormat.STDERR, LogFormat.JOURNAL):
             remedy = "is clusters.log_line_prefix the server's? SHOW log_line_prefix tells it"
         self._log.warning("log_not_understood", path=path, format=log_format.value, remedy=remedy)
 

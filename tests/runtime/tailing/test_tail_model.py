@@ -27,8 +27,9 @@ class History:
     def __init__(self, rig: Rig, log_format: LogFormat, logs: str) -> None:
         self.rig = rig
         self.log_format = log_format
-        self.path = rig.directory / f"postgresql.{EXTENSIONS[log_format]}"
-        self.logs = logs.format(extension=EXTENSIONS[log_format])
+        extension = EXTENSIONS.get(log_format, "json")
+        self.path = rig.directory / f"postgresql.{extension}"
+        self.logs = logs.format(extension=extension)
         self.tail = rig.tail(self.logs)
         self.written = 0
         self.rotated = 0
