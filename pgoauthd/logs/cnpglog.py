@@ -13,8 +13,8 @@ import msgspec
 
 from pgoauthd.logs.cri import CRI_HEAD
 from pgoauthd.logs.events import AuthEvent
-from pgoauthd.logs.lines import Ending, ReadStats, Scan
-from pgoauthd.logs.records import NO_ERROR, Record
+from pgoauthd.logs.lines import Ending, ReadStats, Scan, lines_with
+from pgoauthd.logs.records import NO_ERROR, Record, read_client
 from pgoauthd.logs.sayings import LOG_STARTS, Sayings
 from pgoauthd.logs.times import Timestamps
 
@@ -67,13 +67,8 @@ class CnpgScanner:
         """Events of all whole lines of `data`."""
         events: list[AuthEvent] = []
         end = data.rfind(b"\n") + 1
-        done = 0
-        for hit in self._ours.finditer(data, 0, end):
-            at = hit.start()
-            if at < done:
-                continue
-            done = data.find(b"\n", at) + 1
-            events += self._read(data, data.rfind(b"\n", 0, at) + 1, done, stats)
+        for start, stop in lines_with(self._ours, data, end):
+            events += self._read(data, start, stop, stats)
         return Scan(events, end)
 
     def _read(self, data: bytes, start: int, stop: int, stats: ReadStats) -> list[AuthEvent]:
@@ -91,14 +86,13 @@ class CnpgScanner:
 
 
 def _record(columns: _Columns) -> Record:
-    host, colon, port = columns.connection_from.rpartition(":")
-    has_port = bool(colon) and port.isdecimal()
+    client_addr, client_port = read_client(columns.connection_from)
     return Record(
         role=columns.user_name or None,
         database=columns.database_name or None,
         pid=int(columns.process_id),
-        client_addr=(host if has_port else columns.connection_from) or None,
-        client_port=int(port) if has_port else None,
+        client_addr=client_addr,
+        client_port=client_port,
         session_id=columns.session_id or None,
         line_num=int(columns.session_line_num) if columns.session_line_num else None,
         severity=columns.error_severity,

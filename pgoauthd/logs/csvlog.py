@@ -12,7 +12,7 @@ import re
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.lines import Ending, ReadStats, Scan
 from pgoauthd.logs.marks import BELOW_FATAL, LEVELS, STARTS
-from pgoauthd.logs.records import NO_ERROR, Record
+from pgoauthd.logs.records import NO_ERROR, Record, read_client
 from pgoauthd.logs.sayings import Sayings
 from pgoauthd.logs.times import Timestamps
 
@@ -141,7 +141,7 @@ def _record(entry: re.Match[bytes]) -> Record:
     (
         _, role, database, pid, client, session, line, severity, state, message, detail, context, application, backend
     ) = entry.groups()  # fmt: skip
-    client_addr, client_port = _client(_text(client))
+    client_addr, client_port = read_client(_text(client))
     return Record(
         role=_text(role),
         database=_text(database),
@@ -165,9 +165,3 @@ def _text(field: bytes | None) -> str | None:
     if not field:
         return None
     return (field.replace(b'""', b'"') if b'"' in field else field).decode("utf-8", "replace")
-
-
-def _client(client: str | None) -> tuple[str | None, int | None]:
-    """`host:port`, or the host alone for a Unix socket ("[local]")."""
-    host, colon, port = (client or "").rpartition(":")
-    return (host, int(port)) if colon and port.isdecimal() else (client, None)

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from pgoauthd.logs.events import AuthEvent
-from pgoauthd.logs.lines import Ending, ReadStats, Scan
+from pgoauthd.logs.lines import Ending, ReadStats, Scan, lines_with
 from pgoauthd.logs.marks import STARTS
 from pgoauthd.logs.records import Record
 from pgoauthd.logs.sayings import Sayings
@@ -36,15 +36,10 @@ class JsonlogScanner:
         """Events of all whole lines of `data`."""
         events: list[AuthEvent] = []
         end = data.rfind(b"\n") + 1
-        done = 0
-        for hit in self._ours.finditer(data, 0, end):
-            at = hit.start()
-            if at < done:
-                continue
-            done = data.find(b"\n", at) + 1
+        for start, stop in lines_with(self._ours, data, end):
             stats.entries_seen += 1
             try:
-                record = self._read(data[data.rfind(b"\n", 0, at) + 1 : done])
+                record = self._read(data[start:stop])
                 event = self._sayings.understand(record, self._timestamps.read(record.timestamp))
             except (msgspec.DecodeError, ValueError, OverflowError):
                 stats.parse_failures += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
@@ -39,6 +41,16 @@ class Scan(NamedTuple):
     events: list[AuthEvent]
     used: int
     """How many of the bytes are done with: entries before are emitted or none of ours."""
+
+
+def lines_with(pattern: re.Pattern[bytes], data: bytes, end: int) -> Iterator[tuple[int, int]]:
+    """Where each line before `end` begins and ends that has a match in it; `end` is just behind a line break."""
+    done = 0
+    for hit in pattern.finditer(data, 0, end):
+        at = hit.start()
+        if at >= done:
+            done = data.find(b"\n", at) + 1
+            yield data.rfind(b"\n", 0, at) + 1, done
 
 
 class Scanner(Protocol):

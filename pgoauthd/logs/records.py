@@ -59,3 +59,9 @@ NO_SESSION = "no session"
 """`backend_type` of a process that is known to serve no client, though the log does not say what it is."""
 NO_ERROR = "00000"
 """The SQLSTATE of successful completion; jsonlog leaves it out."""
+
+
+def read_client(client: str | None) -> tuple[str | None, int | None]:
+    """Csvlog's `connection_from`: `host:port`, the host alone for a Unix socket ("[local]"), or nothing."""
+    host, colon, port = (client or "").rpartition(":")
+    return (host, int(port)) if colon and port.isdecimal() else (client or None, None)
