@@ -168,9 +168,12 @@ def _install(directory: Path) -> Path:
     if lacking:
         pytest.skip(f"NOT TESTED with a real Keycloak: {' and '.join(lacking)} (Java 17 or later, Maven) not found")
     fetch = ["mvn", "-q", "dependency:copy", f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={directory}"]
-    done = subprocess.run(fetch, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False, cwd=directory)
-    if done.returncode != 0:
-        pytest.skip(f"NOT TESTED with a real Keycloak: Maven could not fetch {ARTIFACT}: {done.stdout[-300:]}")
+    try:
+        subprocess.run(fetch, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=True, cwd=directory)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"NOT TESTED with a real Keycloak: Maven could not fetch {ARTIFACT}: {error.stdout[-300:]}")
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"NOT TESTED with a real Keycloak: no {ARTIFACT} from Maven within {DOWNLOAD_SECONDS} seconds")
     (archive,) = directory.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         packed.extractall(directory, filter="tar")
