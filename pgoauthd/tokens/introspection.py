@@ -12,10 +12,9 @@ from typing import Any
 from pgoauthd.tokens.bearer import BearerToken, UnverifiedToken, decode
 from pgoauthd.tokens.claims import audiences
 from pgoauthd.tokens.issuers import IssuerPolicy
-from pgoauthd.tokens.keyissuers import check_key_issuer
+from pgoauthd.tokens.keyissuers import check_signer
 from pgoauthd.tokens.keys import KeySet
 from pgoauthd.tokens.reasons import Reason
-from pgoauthd.tokens.signature import check_signature
 from pgoauthd.tokens.strictjson import read_object
 from pgoauthd.tokens.times import read_times
 from pgoauthd.tokens.verdict import Refusal
@@ -110,13 +109,7 @@ def _check_signature(answer: UnverifiedToken, policy: IssuerPolicy, keys: KeySet
         return _invalid(
             f"its header's alg is {quoted(answer.algorithm)}; allowed is one of {listed(policy.algorithms)}"
         )
-    key = keys.find(answer.kid, answer.algorithm)
-    wrong = (
-        key
-        if isinstance(key, Refusal)
-        else check_signature(key, answer.algorithm, answer.signing_input, answer.signature)
-        or check_key_issuer(key, answer.claims, policy)
-    )
+    wrong = check_signer(answer, policy, keys)
     return None if wrong is None else _invalid(_of_answer(wrong))
 
 

@@ -16,13 +16,12 @@ from pgoauthd.tokens.claims import check_claims, check_issuer, check_lasting_cla
 from pgoauthd.tokens.identity import find_identity
 from pgoauthd.tokens.introspection import Members, check_active, check_token_type
 from pgoauthd.tokens.issuers import IssuerPolicy
-from pgoauthd.tokens.keyissuers import check_key_issuer
+from pgoauthd.tokens.keyissuers import check_signer
 from pgoauthd.tokens.keys import KeySet
 from pgoauthd.tokens.merging import merge
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.rolerules import check_delegation
 from pgoauthd.tokens.scopes import check_scopes, granted_scopes
-from pgoauthd.tokens.signature import check_signature
 from pgoauthd.tokens.times import Times, check_times, read_times
 from pgoauthd.tokens.tokenuse import check_use
 from pgoauthd.tokens.verdict import KeptClaims, LoginRequest, Refusal, Verdict
@@ -103,14 +102,7 @@ def verify(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet) -> Refusa
     The issuer is compared before a key is looked up, so that no token of another issuer meets these keys.
     """
     refusal = _check_type(token, policy) or _check_algorithm(token, policy) or check_issuer(token.claims, policy)
-    if refusal is not None:
-        return refusal
-    key = keys.find(token.kid, token.algorithm)
-    if isinstance(key, Refusal):
-        return key
-    return check_signature(key, token.algorithm, token.signing_input, token.signature) or check_key_issuer(
-        key, token.claims, policy
-    )
+    return refusal or check_signer(token, policy, keys)
 
 
 class Statement(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""Whether a key may sign for the issuer of a token, where keys name issuers; never verifies a signature.
+"""Whether a token was signed with a key of its issuer, and one that may sign for it where keys name issuers.
 
 Microsoft Entra lists the keys of all its tenants together, each with the issuer that it may sign for: personal accounts
 have keys of their own, with which no organization's token may have been signed.
@@ -9,15 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pgoauthd.tokens.bearer import UnverifiedToken
 from pgoauthd.tokens.issuers import IssuerPolicy
+from pgoauthd.tokens.keys import KeySet
 from pgoauthd.tokens.reasons import Reason
-from pgoauthd.tokens.signature import VerificationKey
+from pgoauthd.tokens.signature import VerificationKey, check_signature
 from pgoauthd.tokens.verdict import Refusal
 from pgoauthd.tokens.wording import quoted
 
 TENANT = "{tenantid}"
 """Stands in a key's issuer for any tenant."""
 _VERSION_1 = "1.0"
+
+
+def check_signer(token: UnverifiedToken, policy: IssuerPolicy, keys: KeySet) -> Refusal | None:
+    """None if a key that may sign for the token's issuer made its signature, else the first reason why not.
+
+    For a token whose algorithm and issuer are those of the policy.
+    """
+    key = keys.find(token.kid, token.algorithm)
+    if isinstance(key, Refusal):
+        return key
+    return check_signature(key, token.algorithm, token.signing_input, token.signature) or check_key_issuer(
+        key, token.claims, policy
+    )
 
 
 def check_key_issuer(key: VerificationKey, claims: Mapping[str, Any], policy: IssuerPolicy) -> Refusal | None:
