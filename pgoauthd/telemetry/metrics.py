@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import choose_encoder
 
 from pgoauthd import __version__
+from pgoauthd.correlation.mapped import Agreement
 from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
+from pgoauthd.logs.readers import LogFormat
 from pgoauthd.tokens.reasons import Reason, Stage
 
 METHODS = (
@@ -61,8 +63,6 @@ ENDPOINTS = ("metadata", "jwks", "introspection")
 CACHE_RESULTS = ("hit", "negative_hit", "joined", "miss")
 KEY_CHANGES = ("added", "removed")
 RELOAD_OUTCOMES = ("applied", "unchanged", "refused")
-PREDICTION_RESULTS = ("agreed", "disagreed", "unknown")
-LOG_FORMATS = ("stderr", "csvlog", "jsonlog", "cnpg", "journal")
 SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
 
 
@@ -252,9 +252,9 @@ class Metrics:
             self.attempts.labels(cluster, "oauth", result_of(reason), reason.stage, reason)
         for kind in Unmatched:
             self.unmatched.labels(cluster, kind)
-        for log_format in LOG_FORMATS:
+        for log_format in LogFormat:
             self.log_parse_failures.labels(cluster, log_format)
-        for prediction in PREDICTION_RESULTS:
+        for prediction in Agreement:
             self.predictions.labels(cluster, prediction)
         for metric in (
             self.matched,

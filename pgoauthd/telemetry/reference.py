@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pgoauthd.correlation.mapped import Agreement
 from pgoauthd.correlation.outcome import Result, Unmatched
+from pgoauthd.logs.readers import LogFormat
 from pgoauthd.telemetry import metrics
 from pgoauthd.telemetry.metrics import Declaration, Metrics
 from pgoauthd.tokens.reasons import Fault, Reason, Stage
@@ -35,7 +37,7 @@ _LABELS = (
     ("result", "pgoauthd_login_attempts_total", Result),
     ("result", "pgoauthd_introspection_cache_total", metrics.CACHE_RESULTS),
     ("result", "pgoauthd_verified_cache_total", ("hit", "miss")),
-    ("result", "pgoauthd_usermap_predictions_total", metrics.PREDICTION_RESULTS),
+    ("result", "pgoauthd_usermap_predictions_total", Agreement),
     ("stage", "", Stage),
     ("reason", "", "the codes of [reasons.md](reasons.md)"),
     ("method", "", metrics.METHODS),
@@ -46,7 +48,7 @@ _LABELS = (
     ("outcome", "pgoauthd_notifications_total", ("sent", "failed")),
     ("outcome", "pgoauthd_config_reloads_total", metrics.RELOAD_OUTCOMES),
     ("change", "", metrics.KEY_CHANGES),
-    ("format", "", metrics.LOG_FORMATS),
+    ("format", "", LogFormat),
     ("version", "", "the daemon's version"),
     ("python", "", "the version of Python"),
 )

@@ -18,7 +18,9 @@ from typing import Any
 
 import prometheus_client
 
+from pgoauthd.correlation.mapped import Agreement
 from pgoauthd.correlation.outcome import Unmatched
+from pgoauthd.logs.readers import LogFormat
 from pgoauthd.telemetry import metrics
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason
@@ -92,7 +94,7 @@ class Exposition:
             yield counter.labels("main")
         yield from (made.callout_shed.labels(kind) for kind in metrics.SHED_KINDS)
         yield from (made.unmatched.labels("main", kind) for kind in Unmatched)
-        yield from (made.log_parse_failures.labels("main", kind) for kind in metrics.LOG_FORMATS)
+        yield from (made.log_parse_failures.labels("main", kind) for kind in LogFormat)
         yield from (
             made.issuer_fetches.labels("corp", endpoint, ending)
             for endpoint in metrics.ENDPOINTS
@@ -102,7 +104,7 @@ class Exposition:
         yield from (made.introspection_cache.labels("corp", result) for result in metrics.CACHE_RESULTS)
         yield from (made.verified_cache.labels(result) for result in ("hit", "miss"))
         yield from (made.jwks_changes.labels("corp", change) for change in metrics.KEY_CHANGES)
-        yield from (made.predictions.labels("main", result) for result in metrics.PREDICTION_RESULTS)
+        yield from (made.predictions.labels("main", result) for result in Agreement)
         yield from (made.reloads.labels(ending) for ending in metrics.RELOAD_OUTCOMES)
         yield from (made.notifications.labels("ops", ending) for ending in ("sent", "failed"))
         yield made.sink_dropped.labels("ops")

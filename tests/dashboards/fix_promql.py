@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pgoauthd.correlation.mapped import Agreement
 from pgoauthd.correlation.outcome import Result, Unmatched
+from pgoauthd.logs.readers import LogFormat
 from pgoauthd.telemetry import metrics
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason, Stage
@@ -26,7 +28,7 @@ DASHBOARD = ROOT / "dashboards/pgoauthd-overview.json"
 
 SCRAPE_LABELS = frozenset({"job", "instance"})
 CLOSED_SETS: dict[str, frozenset[str]] = {
-    "result": frozenset(Result) | {"hit", "miss", *metrics.CACHE_RESULTS, *metrics.PREDICTION_RESULTS},
+    "result": frozenset(Result) | {"hit", "miss", *metrics.CACHE_RESULTS, *Agreement},
     "stage": frozenset(Stage),
     "reason": frozenset(Reason),
     "method": frozenset(metrics.METHODS),
@@ -34,7 +36,7 @@ CLOSED_SETS: dict[str, frozenset[str]] = {
     "outcome": frozenset(metrics.FETCH_OUTCOMES) | {"sent", "failed", *metrics.RELOAD_OUTCOMES},
     "change": frozenset(metrics.KEY_CHANGES),
     "endpoint": frozenset(metrics.ENDPOINTS),
-    "format": frozenset(metrics.LOG_FORMATS),
+    "format": frozenset(LogFormat),
 }
 
 

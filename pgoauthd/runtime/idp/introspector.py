@@ -33,7 +33,7 @@ from pgoauthd.runtime.idp.introspectionclient import INTROSPECTION, Asked, Intro
 from pgoauthd.runtime.idp.metadatasource import EndpointFinder, MetadataSource
 from pgoauthd.runtime.tokenhash import TokenHash, keyed_hash
 from pgoauthd.telemetry.log import frames_of
-from pgoauthd.telemetry.metrics import Metrics
+from pgoauthd.telemetry.metrics import CACHE_RESULTS, Metrics
 from pgoauthd.tokens.bearer import BearerToken
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import Refusal
@@ -136,10 +136,7 @@ class Introspector:
         self._breaker = Breaker(FAILURES_TO_OPEN)
         self._breaker_open = metrics.issuer_breaker_open
         self._hidden = False
-        self._results = {
-            result: metrics.introspection_cache.labels(label, result)
-            for result in ("hit", "negative_hit", "joined", "miss")
-        }
+        self._results = {result: metrics.introspection_cache.labels(label, result) for result in CACHE_RESULTS}
 
     async def __aenter__(self) -> Self:
         await self._fetcher.__aenter__()
