@@ -225,10 +225,11 @@ class Validator:
         return weigh(check.statement, request, policy, self._clock.time())
 
     def _named_issuer(self, token: UnverifiedToken) -> IssuerPolicy | Refusal:
-        for policy in self._policies:
-            if token.issuer in (policy.issuer, *policy.token_issuers):
-                return policy
-        return Refusal(Reason.ISSUER_MISMATCH, "the token is not from a configured issuer")
+        """The policy whose own issuer it is, else the first that takes tokens of that issuer, too."""
+        takers = [policy for policy in self._policies if token.issuer in (policy.issuer, *policy.token_issuers)]
+        if not takers:
+            return Refusal(Reason.ISSUER_MISMATCH, "the token is not from a configured issuer")
+        return next((policy for policy in takers if policy.issuer == token.issuer), takers[0])
 
     def _only_reader(self, unreadable: Refusal) -> IssuerPolicy | Refusal:
         """Whom to ask about a token that names nobody: nobody, where it could be shown to the wrong one."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from pgoauthd import __version__
@@ -85,6 +86,16 @@ async def test_an_opaque_token_is_shown_to_the_only_issuer_that_could_know_it_an
         async with running_callout(tmp_path, *settings[:readers]) as running:
             assert (await running.introspect("opaque-canary")).json == {"active": False}
         assert [one.asked[INTROSPECTION] for one in (provider, other)] == [int(readers == 1), 0]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_token_that_two_issuers_take_is_judged_by_the_one_that_it_names(
+    provider: LocalIssuer, tmp_path: Path, order: int
+) -> None:
+    other = issuer_settings(provider, issuer="https://other.example", name="other", token_issuers=(provider.issuer,))
+    own = issuer_settings(provider, required_scopes=("postgres",))
+    async with running_callout(tmp_path, *(own, msgspec.structs.replace(other, audiences=("x",)))[::order]) as running:
+        assert (await running.introspect(token_for(provider))).json["active"] is True
 
 
 async def test_scopes_of_the_configuration_hold_for_introspection(provider: LocalIssuer, tmp_path: Path) -> None:
