@@ -25,6 +25,7 @@ from pgoauthd.mapping.identfile import Unreadable, read_ident_file
 from pgoauthd.mapping.identmap import IdentMap
 from pgoauthd.mapping.prediction import MapPrediction
 from pgoauthd.runtime.clock import Clock
+from pgoauthd.runtime.readable import opened_to_read, read_up_to
 from pgoauthd.telemetry.metrics import Metrics
 
 LOOK_SECONDS = 1.0
@@ -52,23 +53,16 @@ class Disk:
     def read(self, path: str) -> str | Unreadable:
         """The text of a regular file of at most MAX_FILE_BYTES."""
         try:
-            # O_NONBLOCK, so that opening a FIFO that nobody writes to does not hang
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+            with opened_to_read(path) as (descriptor, status):
+                self._remember(path, status)
+                if not stat.S_ISREG(status.st_mode):
+                    return Unreadable("is not a regular file")
+                self._first = self._first or status
+                if not may_read(self._first, status):
+                    return Unreadable("is for other users than the owner of the file that it would be a part of")
+                content = read_up_to(descriptor, MAX_FILE_BYTES + 1)
         except OSError as error:
             return self._unreadable(path, error)
-        try:
-            status = os.fstat(descriptor)
-            self._remember(path, status)
-            if not stat.S_ISREG(status.st_mode):
-                return Unreadable("is not a regular file")
-            self._first = self._first or status
-            if not may_read(self._first, status):
-                return Unreadable("is for other users than the owner of the file that it would be a part of")
-            content = _read_up_to(descriptor, MAX_FILE_BYTES + 1)
-        except OSError as error:
-            return self._unreadable(path, error)
-        finally:
-            os.close(descriptor)
         if len(content) > MAX_FILE_BYTES:
             return Unreadable(f"is larger than {MAX_FILE_BYTES:,} bytes")
         return content.decode("utf-8", "surrogateescape")
@@ -273,13 +267,6 @@ def _paths(clusters: Iterable[Cluster]) -> dict[str, str]:
 def _reload(path: str, before: Loaded, now_ns: int) -> Loaded | None:
     """The map anew, where something has changed."""
     return _load(path, now_ns) if before.is_fresh or before.disk.has_changed() else None
-
-
-def _read_up_to(descriptor: int, size: int) -> bytes:
-    content = b""
-    while len(content) < size and (part := os.read(descriptor, size - len(content))):
-        content += part
-    return content
 
 
 def _signature(path: str) -> Signature:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from pgoauthd.runtime.clock import Clock
+from pgoauthd.runtime.readable import opened_to_read, read_up_to
 from pgoauthd.runtime.tailing.waker import Waker
 
 POLL_SECONDS = 2.0
@@ -38,11 +38,10 @@ def look_at(paths: Iterable[str]) -> Contents:
 
 def _look_at(path: str) -> str:
     try:
-        # O_NONBLOCK, so that opening a FIFO that nobody writes to does not hang; regular files do not care.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - opened with flags
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with opened_to_read(path) as (descriptor, status):
+            if not stat.S_ISREG(status.st_mode):
                 return "is not a regular file"
-            return hashlib.blake2b(file.read(MAX_FILE_BYTES)).hexdigest()
+            return hashlib.blake2b(read_up_to(descriptor, MAX_FILE_BYTES)).hexdigest()
     except OSError as error:
         return error.strerror or type(error).__name__
 

@@ -131,6 +131,12 @@ async def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -
     assert look_at([str(tmp_path / "pipe")]) == {str(tmp_path / "pipe"): "is not a regular file"}
 
 
+def test_a_directory_in_the_place_of_a_file_costs_no_descriptor(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert set(look_at([str(tmp_path)] * 5).values()) == {"is not a regular file"}
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_what_is_known_of_a_secret_does_not_show_it(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("hunter2")
     assert "hunter2" not in repr(look_at([str(tmp_path / "secret")]))

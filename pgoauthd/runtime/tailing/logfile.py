@@ -14,6 +14,7 @@ from pgoauthd.logs.follow import FileFacts, Finding, judge
 from pgoauthd.logs.position import FINGERPRINT_BYTES, Fingerprint, Position
 from pgoauthd.logs.prefix import LinePrefix
 from pgoauthd.logs.readers import READ_BYTES, LogFormat, LogReader, recognise
+from pgoauthd.runtime.readable import open_to_read
 from pgoauthd.runtime.tailing.logdir import facts_of
 
 HEAD_BYTES = 64 * 1024
@@ -147,8 +148,7 @@ class LogFile:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            # A name could lead to a pipe by now: without O_NONBLOCK that would wait for a writer.
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+            self._descriptor = open_to_read(self.path)
         return self._descriptor
 
     def _recognise(self) -> LogReader | None:
