@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from pgoauthd.config.rules import CREDENTIALS
+from pgoauthd.config.credentials import resolve
 from pgoauthd.config.values import Config, Issuer
 from pgoauthd.errors import ConfigError, Problem
 from pgoauthd.runtime.identfiles import Disk, read_ident_map
@@ -26,7 +26,7 @@ def try_files(config: Config, source: str) -> tuple[str, ...]:
     problems: list[Problem] = []
     notes: list[str] = []
     for files, use in (attempt for issuer in config.issuers for attempt in _attempts(issuer)):
-        if away := [file for file in files if not _is_here(file)]:
+        if away := [file for file in files if resolve(file) is None]:
             notes += [f"not looked for: {file}, as CREDENTIALS_DIRECTORY is set for the service alone" for file in away]
         elif closed := [file for file in files if not os.access(real_path(file, ""), os.R_OK)]:
             notes.append(f"not tried: {', '.join(closed)}, closed to this user; check as the user of the daemon")
@@ -50,10 +50,6 @@ def _attempts(issuer: Issuer) -> Iterator[tuple[list[str], Callable[[], object]]
 
 def _given(*files: str | None) -> list[str]:
     return [file for file in files if file is not None]
-
-
-def _is_here(file: str) -> bool:
-    return not file.startswith(CREDENTIALS) or bool(os.environ.get("CREDENTIALS_DIRECTORY"))
 
 
 def _about_logs(config: Config) -> Iterator[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pgoauthd.config.rules import CREDENTIALS
+from pgoauthd.config.credentials import resolve
 from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, Notify, RoleRule
 from pgoauthd.errors import Problem
 from pgoauthd.tokens.linearregex import LinearRegex
@@ -113,14 +112,12 @@ def _check_client(asked: Introspection, path: str, found: Findings, *, certified
 def _check_file(file: str | None, where: str, found: Findings, *, as_service: bool) -> None:
     if file is None:
         return
-    if file.startswith(CREDENTIALS):
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not directory and as_service:
+    file = resolve(file)
+    if file is None:
+        if as_service:
             remedy = "load it with LoadCredential=NAME:/PATH in the unit of the service, or give an absolute path"
             found.report(where, "stands on CREDENTIALS_DIRECTORY, which is not set", remedy)
-        if not directory:
-            return
-        file = f"{directory}/{file.removeprefix(CREDENTIALS)}"
+        return
     try:
         is_there = Path(file).is_file()
     except OSError as error:

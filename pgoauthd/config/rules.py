@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from pgoauthd.config.credentials import CREDENTIALS
 from pgoauthd.config.values import Callout, Cluster, Introspection, Issuer, Log, Notify, Outcomes, RoleRule, State, Web
 from pgoauthd.errors import LogFormatError
 from pgoauthd.logs.prefix import compile_prefix
@@ -166,8 +167,6 @@ def _proxy(value: object) -> Complaint:
 MAX_SOCKET_PATH = 107
 """sun_path less its NUL (unix(7))."""
 MAX_PORT = 65_535
-CREDENTIALS = "${CREDENTIALS_DIRECTORY}/"
-"""What a *_file may begin with: where systemd puts the service's credentials (systemd.exec(5))."""
 _PROXY = "write for example http://proxy.example.org:3128; https URLs go through it by CONNECT"
 _CLAIM = "write for example realm_access.roles; a part with a dot in it goes into double quotes"
 _REGEX = "correct it; it is RE2's syntax, without lookaround and backreferences: github.com/google/re2/wiki/Syntax"

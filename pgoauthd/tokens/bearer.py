@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from pgoauthd.tokens.compact import read_compact
 from pgoauthd.tokens.reasons import Reason
+from pgoauthd.tokens.redacted import Redacted
 from pgoauthd.tokens.strictjson import read_object
 from pgoauthd.tokens.verdict import Refusal
 
@@ -15,13 +16,10 @@ _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750 section 2.1, and PostgreSQL's own check of what it hands to a validator."""
 
 
-class BearerToken:
-    """The text of a token. Shown, formatted, copied or pickled by mistake, it gives nothing away."""
+class BearerToken(Redacted):
+    """The text of a token."""
 
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
+    __slots__ = ()
 
     @classmethod
     def read(cls, text: str, *, max_bytes: int) -> BearerToken | Refusal:
@@ -35,16 +33,6 @@ class BearerToken:
                 Reason.TOKEN_MALFORMED, "the token has characters that a bearer token cannot have (RFC 6750)"
             )
         return cls(text)
-
-    def reveal(self) -> str:
-        """The text itself, for the code that must read it."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "<BearerToken redacted>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a bearer token is not written down")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
