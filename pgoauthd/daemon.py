@@ -29,7 +29,6 @@ from pgoauthd.runtime.hardening import forbid_core_dumps
 from pgoauthd.runtime.house import House
 from pgoauthd.runtime.identfiles import IdentFiles
 from pgoauthd.runtime.observation import Observation, Publish
-from pgoauthd.runtime.store import Store
 from pgoauthd.runtime.systemd import Notifier, watchdog_seconds
 from pgoauthd.runtime.web import Web
 from pgoauthd.site import Site
@@ -85,32 +84,29 @@ async def running(
     site = Site(Metrics(), log, clock, Background(log, clock))
     reloader = Reloader(path, config, site) if path is not None else None
     async with AsyncExitStack() as stack:
-        # The state is opened first: a second daemon must stop before it touches anything else.
         stores = stack.enter_context(ExitStack())
-        store = stores.enter_context(Store(Path(config.state.path))) if config.clusters else None
-        states, verdicts = store.load() if store is not None else ({}, ())
         sinks, ident = Sinks(site), IdentFiles((), metrics=site.metrics, log=log, clock=clock)
-        observation = Observation(
-            (),
-            states={},
-            verdicts=verdicts,
-            validates=False,
-            publish=[site.metrics.count_outcome, sinks.offer, *publish, _log_outcomes(log)],
-            metrics=site.metrics,
-            clock=clock,
-            ident=ident,
+
+        def decided(outcome: Outcome) -> None:
+            site.metrics.count_outcome(outcome)
+            house.offer(outcome)
+
+        observation = Observation(publish=[decided], metrics=site.metrics, clock=clock, ident=ident)
+        tails = Tails(site, observation, ident)
+        tell = _to_all(sinks.offer, *publish, _log_outcomes(log))
+        house = House(observation, tails.running, tell=tell, metrics=site.metrics, log=log, left=tails.left)
+        validating = Validating(site, house.on_verdict)
+        in_use = InUse(
+            site, validating=validating, observation=observation, tails=tails, sinks=sinks, house=house, stores=stores
         )
-        tails = Tails(site, observation, ident, states)
-        house = House(observation, tails.running, store, log=log, left=tails.left)
-        stack.callback(house.save)
+        in_use.begin(config)
         notifier = stack.enter_context(closing(Notifier(os.environ)))
         web = Web(config.web, site.metrics)
         await web.start()
         stack.push_async_callback(web.stop)
         background = await stack.enter_async_context(site.background)
-        validating = Validating(site, observation.on_verdict)
+        stack.push_async_callback(house.end)
         stack.push_async_callback(validating.close)
-        in_use = InUse(site, validating=validating, tails=tails, sinks=sinks, house=house, stores=stores)
         await in_use.use(config)
         site.metrics.reloaded.set(clock.time())
         background.start(ident.run)
@@ -124,6 +120,14 @@ async def running(
                 stack.push_async_callback(stop, background.start(partial(reload, in_use, notifier)))
         yield site.metrics
         notifier.stopping()
+
+
+def _to_all(*publish: Publish) -> Publish:
+    def tell(outcome: Outcome) -> None:
+        for one in publish:
+            one(outcome)
+
+    return tell
 
 
 def _log_outcomes(log: FilteringBoundLogger) -> Publish:

@@ -5,13 +5,16 @@ Whatever can fail of the next is built before anything of the one in use is touc
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from pgoauthd.config.values import Config
+from pgoauthd.config.values import Config, History, State
 from pgoauthd.observing import Sinks, Tails
 from pgoauthd.runtime.hardening import allow_open_files
 from pgoauthd.runtime.house import House
+from pgoauthd.runtime.observation import Observation
+from pgoauthd.runtime.retention import Retention
 from pgoauthd.runtime.sinks import OUTCOME_FILE
 from pgoauthd.runtime.store import Store
 from pgoauthd.site import Site
@@ -25,12 +28,21 @@ class InUse:
     """What of the daemon a configuration decides."""
 
     def __init__(
-        self, site: Site, *, validating: Validating, tails: Tails, sinks: Sinks, house: House, stores: ExitStack
+        self,
+        site: Site,
+        *,
+        validating: Validating,
+        observation: Observation,
+        tails: Tails,
+        sinks: Sinks,
+        house: House,
+        stores: ExitStack,
     ) -> None:
-        """`stores` closes the state file that the first cluster needs."""
+        """`stores` closes the state that the first cluster needs."""
         self.config = Config()
         self._site = site
         self._validating = validating
+        self._observation = observation
         self._tails = tails
         self._sinks = sinks
         self._house = house
@@ -43,13 +55,12 @@ class InUse:
         """
         with ExitStack() as opened:
             store = self._open_store(config, opened)
-            states = store.load()[0] if store is not None else {}
             validation = await self._build_validation(config, files_changed=files_changed)
-            opened.pop_all()
-        self._declare(config)
+            self._stores.push(opened.pop_all())
         if store is not None:
-            self._house.store = self._stores.enter_context(store)
-            self._tails.left.update(states)
+            self._take_up(store)
+        self._house.retain(_retention(config.history))
+        self._declare(config)
         self._sinks.use(config)
         if (complaint := allow_open_files(config.callout.max_connections + SPARE_OPEN_FILES)) is not None:
             self._site.log.warning("limit_not_set", problem=complaint)
@@ -59,6 +70,13 @@ class InUse:
         if validation is not None:
             await self._validating.use(validation)
         self.config = config
+
+    def begin(self, config: Config) -> None:
+        """Open the state before anything else, as a second daemon must stop before it touches anything; StateError."""
+        with ExitStack() as opened:
+            if (store := self._open_store(config, opened)) is not None:
+                self._take_up(store)
+            self._stores.push(opened.pop_all())
 
     @property
     def status(self) -> str:
@@ -79,12 +97,39 @@ class InUse:
         """The state file, where it is needed and not open yet."""
         if not config.clusters or self._house.store is not None:
             return None
-        return opened.enter_context(Store(Path(config.state.path)))
+        return opened.enter_context(Store(Path(config.state.path), _verdicts_path(config.state)))
+
+    def _take_up(self, store: Store) -> None:
+        """Go on from what the last run has left."""
+        saved, log = store.saved, self._site.log
+        if store.kept_aside is not None:
+            remedy = "the daemon goes on with an empty state; keep the file, or delete it"
+            log.error("state_kept_aside", path=str(store.kept_aside), problem=store.why_kept_aside, remedy=remedy)
+        if saved.verdicts_lost:
+            log.warning(
+                "verdicts_lost", remedy="none: as after a power failure, logins of its last seconds lack claims"
+            )
+        self._site.metrics.restore(saved.counters)
+        self._observation.restore(saved)
+        self._tails.left.update({name: state.positions for name, state in saved.clusters.items()})
+        self._house.use(store)
 
     def _declare(self, config: Config) -> None:
         """Start the series of new names at 0."""
         clusters, issuers, sinks = ([*names] for names in map(set.difference, _names(config), _names(self.config)))
         self._site.metrics.declare(clusters=clusters, issuers=issuers, sinks=sinks)
+
+
+def _verdicts_path(state: State) -> Path:
+    """As configured; else in the directory in memory that the service manager made for us; else beside the state."""
+    if state.verdicts_path is not None:
+        return Path(state.verdicts_path)
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(runtime) / "verdicts" if runtime else Path(f"{state.path}-verdicts")
+
+
+def _retention(history: History) -> Retention:
+    return Retention(seconds=history.keep_days * 86_400, max_bytes=history.max_megabytes * 1_000_000)
 
 
 def _names(config: Config) -> tuple[set[str], set[str], set[str]]:

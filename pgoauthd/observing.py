@@ -10,11 +10,11 @@ from typing import TypeVar
 from pgoauthd.config.values import Cluster, Config, Notify, Outcomes
 from pgoauthd.correlation import outcome_json
 from pgoauthd.correlation.outcome import Outcome
+from pgoauthd.logs.position import Position
 from pgoauthd.runtime.background import stop
 from pgoauthd.runtime.identfiles import IdentFiles, Loaded
 from pgoauthd.runtime.observation import Observation
 from pgoauthd.runtime.sinks import AlertPoster, OutcomeFile
-from pgoauthd.runtime.store import ClusterState
 from pgoauthd.runtime.tailing.tail import LogTail
 from pgoauthd.site import Site
 
@@ -57,10 +57,7 @@ class Sinks:
 class Tails:
     """The tails of all clusters; one goes on untouched unless what it reads, or how, is configured otherwise."""
 
-    def __init__(
-        self, site: Site, observation: Observation, ident: IdentFiles, states: Mapping[str, ClusterState]
-    ) -> None:
-        """`states` are those of the last run."""
+    def __init__(self, site: Site, observation: Observation, ident: IdentFiles) -> None:
         self._site = site
         self._observation = observation
         self._ident = ident
@@ -68,8 +65,8 @@ class Tails:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.running: dict[str, LogTail] = {}
         """By cluster; always this very dictionary."""
-        self.left: dict[str, ClusterState] = dict(states)
-        """How far clusters had come that are configured no more, for their return; always this very dictionary."""
+        self.left: dict[str, tuple[Position, ...]] = {}
+        """How far clusters had come that are not followed (yet), in the last run, too; always this very dictionary."""
 
     async def use(self, clusters: tuple[Cluster, ...], *, validates: bool) -> None:
         """Follow these from now on; what was open and read of a log is handed over between two lines."""
@@ -86,26 +83,21 @@ class Tails:
                     self._tasks[name] = self._site.background.start(tail.run)
 
     def _hand_over(self, wanted: Mapping[str, Cluster], maps: Mapping[str, Loaded], *, validates: bool) -> None:
-        engines = self._observation.states()
-        states = self.left | {
-            name: ClusterState(positions=tail.positions(), engine=engines[name]) for name, tail in self.running.items()
-        }
+        positions = self.left | {name: tail.positions() for name, tail in self.running.items()}
         tails = {
-            name: self.running[name] if name in self._tasks else self._tail(cluster, states.get(name))
+            name: self.running[name] if name in self._tasks else self._tail(cluster, positions.get(name, ()))
             for name, cluster in wanted.items()
         }
         clusters = tuple(wanted.values())
         self._ident.use(clusters, maps)
-        known = {name: state.engine for name, state in self.left.items()}
-        self._observation.use(clusters, states=known, validates=validates)
+        self._observation.use(clusters, validates=validates)
         gone = self._clusters.keys() - wanted.keys()
         self._clusters = dict(wanted)
         _replace(self.running, tails)
-        _replace(self.left, {name: state for name, state in states.items() if name not in wanted})
+        _replace(self.left, {name: it for name, it in positions.items() if name not in wanted})
         self._site.metrics.forget(clusters=gone)
 
-    def _tail(self, cluster: Cluster, state: ClusterState | None) -> LogTail:
-        positions = state.positions if state is not None else ()
+    def _tail(self, cluster: Cluster, positions: tuple[Position, ...]) -> LogTail:
         return LogTail(cluster, positions, sink=self._observation, metrics=self._site.metrics, log=self._site.log)
 
 

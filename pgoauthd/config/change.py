@@ -12,10 +12,17 @@ import msgspec
 from pgoauthd.config.values import Config
 from pgoauthd.errors import Problem
 
-FIXED = (("callout", "socket"), ("web", "listen"), ("state", "path"), ("log", "level"), ("log", "format"))
+FIXED = (
+    ("callout", "socket"),
+    ("web", "listen"),
+    ("state", "path"),
+    ("state", "verdicts_path"),
+    ("log", "level"),
+    ("log", "format"),
+)
 """What is used once, at the start."""
 
-_SINGLE = ("callout", "reload", "outcomes")
+_SINGLE = ("callout", "history", "reload", "outcomes")
 
 
 def fixed_keys_changed(old: Config, new: Config) -> tuple[Problem, ...]:

@@ -12,7 +12,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from pgoauthd.config.credentials import CREDENTIALS
-from pgoauthd.config.values import Callout, Cluster, Introspection, Issuer, Log, Notify, Outcomes, RoleRule, State, Web
+from pgoauthd.config.values import (
+    Callout,
+    Cluster,
+    History,
+    Introspection,
+    Issuer,
+    Log,
+    Notify,
+    Outcomes,
+    RoleRule,
+    State,
+    Web,
+)
 from pgoauthd.errors import LogFormatError
 from pgoauthd.logs.prefix import compile_prefix
 from pgoauthd.tokens.claimpaths import read_identity_source, read_path
@@ -191,7 +203,8 @@ RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
         "request_timeout_seconds": _between(0.1, 60),
     },
     Web: {"listen": _listen},
-    State: {"path": _absolute_path},
+    State: {"path": _absolute_path, "verdicts_path": _absolute_path},
+    History: {"keep_days": _between(0.01, 36_500, "days"), "max_megabytes": _between(10, 1_000_000)},
     Log: {"level": _one_of("debug", "info", "warning", "error"), "format": _one_of("auto", "text", "json")},
     Outcomes: {"path": _absolute_path},
     Issuer: {

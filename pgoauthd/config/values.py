@@ -36,9 +36,19 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Where positions and open sessions survive a restart."""
+    """Where positions, open sessions, counters and the history of outcomes survive a restart."""
 
     path: str = "/var/lib/pgoauthd/state.db"
+    verdicts_path: str | None = None
+    """The file for verdicts between two saves, best in memory; where it is not said, see `runtime.store`."""
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """How long outcomes are kept in the state."""
+
+    keep_days: float = 30.0
+    max_megabytes: int = 1024
+    """Of the whole state file, in units of 1,000,000 bytes."""
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,6 +263,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     callout: Callout = Callout()
     web: Web = Web()
     state: State = State()
+    history: History = History()
     log: Log = Log()
     reload: Reload = Reload()
     outcomes: Outcomes = Outcomes()

@@ -5,6 +5,7 @@ Synchronous and single-threaded. It never reads a clock: `now` is handed in, and
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from pgoauthd.correlation.assembly import assemble
+from pgoauthd.correlation.changes import Changes
 from pgoauthd.correlation.decision import decide
 from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
 from pgoauthd.correlation.session import ENDS, Session, State
@@ -41,18 +43,49 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return self.authentication_timeout + 5.0
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine knows about its server."""
+
+    server_major: int | None = None
+    logs_ready: bool = False
+    validated_since: float | None = None
+    """From when on each OAuth login must have a verdict."""
+    received_since: float | None = None
+    """By the log's clock: the first `connection received` ever seen, so the server logs them."""
+
+
+class Silenced(msgspec.Struct, frozen=True):
+    """A session that silence has decided, so that what it still says is known to be late."""
+
+    key: SessionKey
+    place: int
+    """Ascending in the order in which they were decided."""
+    state: State
+
+
 class EngineState(msgspec.Struct, frozen=True, kw_only=True):
     """All that an engine must know again after a restart."""
 
     open: tuple[Session, ...] = ()
-    settling: dict[str, float] = {}
-    """Since when, by session id or pid."""
-    decided_by_silence: tuple[tuple[SessionKey, State], ...] = ()
-    server_major: int | None = None
-    logs_ready: bool = False
-    validated_since: float | None = None
-    received_since: float | None = None
-    """By the log's clock: the first `connection received` ever seen, so the server logs them."""
+    silenced: tuple[Silenced, ...] = ()
+    known: Known = Known()
+
+
+class EngineChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """How an EngineState differs from the one before."""
+
+    open: tuple[Session, ...] = ()
+    """As they stand now."""
+    ended: tuple[SessionKey, ...] = ()
+    silenced: tuple[Silenced, ...] = ()
+    forgotten: tuple[SessionKey, ...] = ()
+    """Silenced no more."""
+    known: Known = Known()
+
+    @property
+    def matter(self) -> bool:
+        """There are any, what is known of the server aside: that changes with something else."""
+        return bool(self.open or self.ended or self.silenced or self.forgotten)
 
 
 class Engine:
@@ -61,26 +94,30 @@ class Engine:
     def __init__(
         self, cluster: str, verdicts: Verdicts, limits: Limits | None = None, state: EngineState | None = None
     ) -> None:
-        """Join `cluster`'s events; `state.validated_since`: from when on each OAuth login must have a verdict."""
+        """Join `cluster`'s events, from where `state` has come."""
         state = state or EngineState()
         self.cluster = cluster
         self.unmatched: Counter[Unmatched] = Counter()
         self.matched = 0
         self._verdicts = verdicts
         self._limits = limits or Limits()
-        self._validated_since = state.validated_since
-        self._open = OrderedDict((_key(session), session) for session in state.open)
+        self._known = state.known
+        self._open = OrderedDict((key_of(it), it) for it in sorted(state.open, key=lambda it: it.first_seen))
         """In the order in which they began."""
-        self._settling = OrderedDict(
-            (key, state.settling[str(key)]) for key in self._open if str(key) in state.settling
-        )
+        settling = sorted((it.settling_since, key) for key, it in self._open.items() if it.settling_since is not None)
+        self._settling = OrderedDict((key, since) for since, key in settling)
         """Those authorized, in that order, with the time."""
-        self._decided_by_silence: OrderedDict[SessionKey, State] = OrderedDict(state.decided_by_silence)
-        self._received_since = state.received_since
+        silenced = sorted(state.silenced, key=lambda it: it.place)
+        self._silenced = OrderedDict((it.key, it) for it in silenced)
+        self._place = silenced[-1].place if silenced else 0
         self._looked = 0.0
         """Up to when `follow` has looked for silence."""
-        self._server_major = state.server_major
-        self._logs_ready = state.logs_ready
+        self._sessions_to_save: Changes[SessionKey] = Changes()
+        self._silenced_to_save: Changes[SessionKey] = Changes()
+        for key in self._open:
+            self._sessions_to_save.was_saved(key)
+        for key in self._silenced:
+            self._silenced_to_save.was_saved(key)
 
     def __len__(self) -> int:
         """Attempts begun and not ended."""
@@ -89,14 +126,28 @@ class Engine:
     @property
     def state(self) -> EngineState:
         """What to hand to the next Engine of this cluster."""
-        return EngineState(
-            open=tuple(self._open.values()),
-            settling={str(key): since for key, since in self._settling.items()},
-            decided_by_silence=tuple(self._decided_by_silence.items()),
-            server_major=self._server_major,
-            logs_ready=self._logs_ready,
-            validated_since=self._validated_since,
-            received_since=self._received_since,
+        return EngineState(open=tuple(self._open.values()), silenced=tuple(self._silenced.values()), known=self._known)
+
+    def use(self, limits: Limits, *, validated_since: float | None) -> None:
+        """Go by these limits from now on; `validated_since`: from when on each OAuth login must have a verdict."""
+        self._limits = limits
+        self._known = msgspec.structs.replace(self._known, validated_since=validated_since)
+
+    @property
+    def validated_since(self) -> float | None:
+        """From when on each OAuth login must have a verdict; None where another validator judges."""
+        return self._known.validated_since
+
+    def take_changes(self) -> EngineChanges:
+        """What to save of `state` that was not taken before."""
+        changed, ended = self._sessions_to_save.take(self._open)
+        silenced, forgotten = self._silenced_to_save.take(self._silenced)
+        return EngineChanges(
+            open=tuple(copy.copy(self._open[key]) for key in changed),
+            ended=tuple(ended),
+            silenced=tuple(self._silenced[key] for key in silenced),
+            forgotten=tuple(forgotten),
+            known=self._known,
         )
 
     def observe(self, events: Iterable[AuthEvent], now: float) -> list[Outcome]:
@@ -119,7 +170,7 @@ class Engine:
     def advance(self, now: float) -> list[Outcome]:
         """Let time pass: the outcomes of attempts that have been silent for too long."""
         over = list(itertools.takewhile(lambda it: now - it[1].first_seen > self._limits.silence, self._open.items()))
-        settle = self._limits.silence if self._logs_ready else self._limits.settle
+        settle = self._limits.silence if self._known.logs_ready else self._limits.settle
         settled = itertools.takewhile(lambda it: now - it[1] > settle, self._settling.items())
         over += [
             (key, self._open[key]) for key, _ in settled if now - self._open[key].first_seen <= self._limits.silence
@@ -130,6 +181,8 @@ class Engine:
         """The log has ended and nothing more will come: what was authorized has succeeded, the rest is unfinished."""
         outcomes = self._silence([(key, self._open[key]) for key in self._settling])
         self.unmatched[Unmatched.UNFINISHED] += len(self._open)
+        for key in self._open:
+            self._sessions_to_save.gone(key)
         self._open.clear()
         self._settling.clear()
         return outcomes
@@ -138,7 +191,7 @@ class Engine:
         if event.kind is EventKind.SERVER_STARTED or event.kind is EventKind.SERVER_STOPPED:
             outcomes += self._server_changed(event)
             return
-        key = _key(event)
+        key = key_of(event)
         session = self._open.get(key)
         if session is not None and event.kind is EventKind.RECEIVED and session.received is not None:
             # Without session ids in the log a process id tells the sessions apart, and it has come round again.
@@ -151,18 +204,26 @@ class Engine:
         state = session.take(event)
         if state in ENDS:
             self._end(key, session, outcomes)
-        elif state is State.AUTHORIZED:
-            self._settling.setdefault(key, now)
+            self._learn(event)
+            return
+        if state is State.AUTHORIZED and session.settling_since is None:
+            session.settling_since = self._settling[key] = now
+        self._sessions_to_save.changed(key)
+        self._learn(event)
+
+    def _learn(self, event: AuthEvent) -> None:
+        """What one line shows of the server as a whole."""
         if event.kind is EventKind.READY:
-            self._logs_ready = True
-        elif event.kind is EventKind.RECEIVED and self._received_since is None:
-            self._received_since = event.time
+            if not self._known.logs_ready:
+                self._known = msgspec.structs.replace(self._known, logs_ready=True)
+        elif event.kind is EventKind.RECEIVED and self._known.received_since is None:
+            self._known = msgspec.structs.replace(self._known, received_since=event.time)
 
     def _is_stray(self, event: AuthEvent, key: SessionKey) -> bool:
         """A line of a session whose login is over: most lines of long sessions' ends are."""
-        decided = self._decided_by_silence.get(key) if event.kind is not EventKind.RECEIVED else None
+        decided = self._silenced.get(key) if event.kind is not EventKind.RECEIVED else None
         if decided is not None:
-            if event.kind in _CONTRADICTIONS[decided]:
+            if event.kind in _CONTRADICTIONS[decided.state]:
                 self.unmatched[Unmatched.LATE] += 1
             return True
         return (
@@ -175,38 +236,45 @@ class Engine:
     def _begin(self, key: SessionKey, event: AuthEvent, now: float) -> Session:
         session = Session(event.pid, event.session_id, first_seen=now)
         self._open[key] = session
-        self._decided_by_silence.pop(key, None)
+        if self._silenced.pop(key, None) is not None:
+            self._silenced_to_save.gone(key)
         if len(self._open) > self._limits.max_open:
-            evicted, _ = self._open.popitem(last=False)
-            self._settling.pop(evicted, None)
+            self._forget(next(iter(self._open)))
             self.unmatched[Unmatched.EVICTED] += 1
         return session
 
     def _silence(self, over: list[tuple[SessionKey, Session]]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for key, session in over:
-            self._decided_by_silence[key] = session.fall_silent()
+            self._place += 1
+            self._silenced[key] = Silenced(key, self._place, session.fall_silent())
+            self._silenced_to_save.changed(key)
             self._end(key, session, outcomes)
-        while len(self._decided_by_silence) > MAX_DECIDED_BY_SILENCE:
-            self._decided_by_silence.popitem(last=False)
+        while len(self._silenced) > MAX_DECIDED_BY_SILENCE:
+            forgotten, _ = self._silenced.popitem(last=False)
+            self._silenced_to_save.gone(forgotten)
         return outcomes
 
     def _server_changed(self, event: AuthEvent) -> list[Outcome]:
         """A server that starts or stops has no session left from before."""
         outcomes = self._silence(list(self._open.items()))
         if event.kind is EventKind.SERVER_STARTED:
-            self._server_major, self._logs_ready = event.server_version, False
+            self._known = msgspec.structs.replace(self._known, server_major=event.server_version, logs_ready=False)
         return outcomes
 
     def _end(self, key: SessionKey, session: Session, outcomes: list[Outcome]) -> None:
-        del self._open[key]
-        self._settling.pop(key, None)
+        self._forget(key)
         if session.state is not State.IGNORED:
             outcomes.append(self._outcome(session))
 
+    def _forget(self, key: SessionKey) -> None:
+        del self._open[key]
+        self._settling.pop(key, None)
+        self._sessions_to_save.gone(key)
+
     def _outcome(self, session: Session) -> Outcome:
         verdict = self._verdicts.take(session.session_id, session.pid, session.started)
-        decision = decide(session, verdict, self._server_major)
+        decision = decide(session, verdict, self._known.server_major)
         outcome = assemble(self.cluster, session, verdict, decision)
         if verdict is not None:
             self.matched += 1
@@ -216,7 +284,8 @@ class Engine:
 
     def _lacks_verdict(self, session: Session, outcome: Outcome) -> bool:
         """Whether the log shows a login by OAuth, or one from nowhere, that pgoauthd never vouched for."""
-        if self._validated_since is None or (outcome.started or outcome.time) < self._validated_since:
+        since = self._known.validated_since
+        if since is None or (outcome.started or outcome.time) < since:
             return False
         if outcome.method == "oauth":
             return session.authenticated is not None or outcome.result is Result.SUCCESS
@@ -224,7 +293,8 @@ class Engine:
 
     def _must_be_received(self, time: float) -> bool:
         """A login that ends now began after the first `connection received` that was logged."""
-        return self._received_since is not None and time - self._received_since > self._limits.silence
+        since = self._known.received_since
+        return since is not None and time - since > self._limits.silence
 
 
 _LATER_STEPS = frozenset({EventKind.AUTHENTICATED, EventKind.CAUSE, EventKind.AUTHORIZED, EventKind.READY})
@@ -237,5 +307,6 @@ _CONTRADICTIONS = {
 """What a session must not log any more once silence has decided it so."""
 
 
-def _key(of: AuthEvent | Session) -> SessionKey:
+def key_of(of: AuthEvent | Session) -> SessionKey:
+    """By what a session is known in one cluster."""
     return of.session_id or of.pid

@@ -36,8 +36,13 @@ class Unmatched(StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to one login attempt. Times are seconds since the epoch (RFC 3339 in JSON), durations seconds."""
+    """What happened to one login attempt. Times are seconds since the epoch (RFC 3339 in JSON), durations seconds.
 
+    The members stand in the order that they have in JSON.
+    """
+
+    id: int | None = None
+    """Its number in the daemon's history, ascending and never used twice; None in a replay."""
     time: float
     """When it was decided, by the server's clock."""
     started: float | None

@@ -118,6 +118,8 @@ class Session(msgspec.Struct, gc=False, omit_defaults=True):
     started: float | None = None
     first_seen: float = 0.0
     """By the engine's clock: ages are counted from here."""
+    settling_since: float | None = None
+    """By the engine's clock: when it was authorized."""
     received: AuthEvent | None = None
     authenticated: AuthEvent | None = None
     authorized: AuthEvent | None = None

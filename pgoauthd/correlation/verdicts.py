@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from pgoauthd.correlation.changes import Changes
 from pgoauthd.mapping.prediction import MapPrediction
 from pgoauthd.tokens.verdict import Verdict
 
@@ -33,6 +34,19 @@ class SessionVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """What pg_ident.conf says about it, where there is a map and the file could be read."""
 
 
+class VerdictChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """How the verdicts that wait differ from those that waited before."""
+
+    added: tuple[SessionVerdict, ...] = ()
+    gone: tuple[str, ...] = ()
+    """Session ids."""
+
+    @property
+    def matter(self) -> bool:
+        """There are any."""
+        return bool(self.added or self.gone)
+
+
 class Verdicts:
     """Verdicts that wait, oldest first. Ages are counted by the clock that hands in `now`."""
 
@@ -42,6 +56,7 @@ class Verdicts:
         self._latest_of_pid: dict[int, str] = {}
         self._max_age = max_age
         self._max_count = max_count
+        self._to_save: Changes[str] = Changes()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -51,14 +66,23 @@ class Verdicts:
 
     def add(self, verdict: SessionVerdict, now: float) -> int:
         """Keep a verdict, the last one of its session; the number given up for lack of room (0 or 1)."""
-        self._pop(verdict.session_id)
-        self._waiting[verdict.session_id] = verdict
-        self._since[verdict.session_id] = now
-        self._latest_of_pid[verdict.pid] = verdict.session_id
+        self._keep(verdict, now)
+        self._to_save.changed(verdict.session_id)
         if len(self._waiting) <= self._max_count:
             return 0
         self._pop(next(iter(self._waiting)))
         return 1
+
+    def take_changes(self) -> VerdictChanges:
+        """What to save of those that wait that was not taken before."""
+        added, gone = self._to_save.take(self._waiting)
+        return VerdictChanges(added=tuple(self._waiting[it] for it in added), gone=tuple(gone))
+
+    def restore(self, saved: Iterable[SessionVerdict], now: float) -> None:
+        """Keep verdicts that the last run has saved."""
+        for verdict in saved:
+            self._keep(verdict, now)
+            self._to_save.was_saved(verdict.session_id)
 
     def take(self, session_id: str | None, pid: int, started: float | None) -> SessionVerdict | None:
         """The verdict on a session; it is not there afterwards.
@@ -82,10 +106,17 @@ class Verdicts:
             self._pop(session_id)
         return len(over)
 
+    def _keep(self, verdict: SessionVerdict, now: float) -> None:
+        self._pop(verdict.session_id)
+        self._waiting[verdict.session_id] = verdict
+        self._since[verdict.session_id] = now
+        self._latest_of_pid[verdict.pid] = verdict.session_id
+
     def _pop(self, session_id: str) -> SessionVerdict | None:
         found = self._waiting.pop(session_id, None)
         if found is not None:
             del self._since[session_id]
+            self._to_save.gone(session_id)
             if self._latest_of_pid.get(found.pid) == session_id:
                 del self._latest_of_pid[found.pid]
         return found

@@ -5,18 +5,18 @@ One engine per cluster, one waiting room for verdicts. Everything here runs in t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-import msgspec
-
 from pgoauthd.config.values import Cluster
-from pgoauthd.correlation.engine import Engine, EngineState, Limits
+from pgoauthd.correlation.engine import Engine, EngineChanges, Limits
 from pgoauthd.correlation.outcome import Outcome, Unmatched
-from pgoauthd.correlation.verdicts import SessionVerdict, Verdicts
+from pgoauthd.correlation.verdicts import SessionVerdict, VerdictChanges, Verdicts
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.runtime.clock import Clock
 from pgoauthd.runtime.identfiles import IdentFiles
+from pgoauthd.runtime.store import Saved
 from pgoauthd.telemetry.metrics import Metrics
 
 VERDICT_SLACK_SECONDS = 30.0
@@ -42,21 +42,18 @@ class Observation:
 
     def __init__(
         self,
-        clusters: tuple[Cluster, ...],
         *,
-        states: Mapping[str, EngineState],
-        verdicts: Iterable[SessionVerdict],
-        validates: bool,
         publish: Sequence[Publish],
         metrics: Metrics,
         clock: Clock,
         ident: IdentFiles | None = None,
     ) -> None:
-        """`states` and `verdicts` are those of the last run; `validates`: tokens are judged by this daemon, too."""
+        """`publish` gets each outcome as it is decided. There is no cluster until `use`."""
         self._verdicts = Verdicts(max_age=VERDICT_SLACK_SECONDS)
-        for verdict in verdicts:
-            self._verdicts.add(verdict, clock.time())
         self._engines: dict[str, Engine] = {}
+        """Those of clusters that were configured once included: their sessions wait for the cluster's return."""
+        self._followed: tuple[str, ...] = ()
+        """The clusters that are configured."""
         self._publish = publish
         self._metrics = metrics
         self._clock = clock
@@ -64,28 +61,40 @@ class Observation:
         self._epoch = clock.time() - clock.monotonic()
         self._counted: dict[tuple[str, Unmatched], int] = {}
         self._matched: dict[str, int] = {}
-        self.use(clusters, states=states, validates=validates)
+        self._validated_cluster = UNKNOWN_CLUSTER
+        self._longest = 60.0
+        self._room = asyncio.Event()
+        self._room.set()
 
-    def use(self, clusters: tuple[Cluster, ...], *, states: Mapping[str, EngineState], validates: bool) -> None:
+    @property
+    def room(self) -> asyncio.Event:
+        """Set while more events may be handed over; cleared and set by whoever saves what comes of them."""
+        return self._room
+
+    def restore(self, saved: Saved) -> None:
+        """Go on from what the last run has left, before the first `use` of the clusters in it."""
+        now = self._now()
+        self._verdicts.restore(saved.verdicts, now)
+        for verdict in saved.verdicts_since:
+            self._verdicts.add(verdict, now)
+        for name, state in saved.clusters.items():
+            self._engines[name] = engine = Engine(name, self._verdicts, state=state.engine)
+            if saved.verdicts_lost:
+                engine.use(Limits(), validated_since=None)
+
+    def use(self, clusters: tuple[Cluster, ...], *, validates: bool) -> None:
         """Join the logs of these clusters from now on; those that were there before go on from where they are.
 
-        `states` is for those that were not. Verdicts that wait go on waiting, open sessions stay open.
+        `validates`: tokens are judged by this daemon, too. Verdicts that wait go on waiting.
         """
-        for name, engine in self._engines.items():
-            self._count(name, engine)
-        states = {**states, **self.states()}
+        self.count()
         now = self._clock.time()
-        self._engines = {
-            cluster.name: Engine(
-                cluster.name,
-                self._verdicts,
-                _limits(cluster),
-                _start(states.get(cluster.name), now if validates and cluster.validated_here else None),
-            )
-            for cluster in clusters
-        }
-        self._counted.clear()
-        self._matched.clear()
+        for cluster in clusters:
+            engine = self._engines.setdefault(cluster.name, Engine(cluster.name, self._verdicts))
+            # What was logged before validation was watched needs no verdict.
+            since = engine.validated_since if engine.validated_since is not None else now
+            engine.use(_limits(cluster), validated_since=since if validates and cluster.validated_here else None)
+        self._followed = tuple(cluster.name for cluster in clusters)
         ours = [cluster.name for cluster in clusters if cluster.validated_here]
         self._validated_cluster = ours[0] if len(ours) == 1 else UNKNOWN_CLUSTER
         self._longest = max((cluster.authentication_timeout_seconds for cluster in clusters), default=60.0)
@@ -94,37 +103,43 @@ class Observation:
         """Take what a tail has read."""
         self._out(self._engines[cluster].observe(events, self._now()))
 
-    def on_verdict(self, verdict: SessionVerdict) -> None:
-        """Take a verdict, before its reply is sent."""
-        if self._engines and self._ident is not None:
+    def on_verdict(self, verdict: SessionVerdict) -> SessionVerdict | None:
+        """Take a verdict, before its reply is sent: it as it waits now, None if there is no log to wait for."""
+        if not self._followed:
+            return None
+        if self._ident is not None:
             verdict = self._ident.foresee(verdict)
-        if self._engines and self._verdicts.add(verdict, self._now()):
+        if self._verdicts.add(verdict, self._now()):
             self._metrics.unmatched.labels(self._validated_cluster, Unmatched.EVICTED).inc()
+        return verdict
 
     def tick(self, tails: Mapping[str, CaughtUp]) -> None:
         """Let time pass where a log has been read to its end: silence in an unread log says nothing."""
         now = self._now()
-        for name, engine in self._engines.items():
+        for name in self._followed:
             if tails[name].caught_up:
-                self._out(engine.advance(now))
-            self._count(name, engine)
+                self._out(self._engines[name].advance(now))
+        self.count()
         read = all(tail.caught_up for tail in tails.values())
         kind = Unmatched.VALIDATED_NOT_LOGGED if read else Unmatched.EVICTED
         patience = self._longest + VERDICT_SLACK_SECONDS if read else UNREAD_PATIENCE * self._longest
         over = self._verdicts.expire(now, patience)
         self._metrics.unmatched.labels(self._validated_cluster, kind).inc(over)
 
+    def count(self) -> None:
+        """Bring the metrics up to what the engines have counted."""
+        for name in self._followed:
+            self._count(name, self._engines[name])
+
+    def take_changes(self) -> tuple[dict[str, EngineChanges], VerdictChanges]:
+        """What to save that was not taken before, of every cluster; what the engines have counted is in the metrics."""
+        self.count()
+        engines = {name: engine.take_changes() for name, engine in self._engines.items()}
+        return engines, self._verdicts.take_changes()
+
     def _now(self) -> float:
         """Seconds since the epoch as it was when we started: a jump of the wall clock makes no session older."""
         return self._epoch + self._clock.monotonic()
-
-    def states(self) -> dict[str, EngineState]:
-        """What the next run needs, by cluster."""
-        return {name: engine.state for name, engine in self._engines.items()}
-
-    def waiting_verdicts(self) -> tuple[SessionVerdict, ...]:
-        """Verdicts that no log line has asked for yet."""
-        return tuple(self._verdicts)
 
     def _out(self, outcomes: Iterable[Outcome]) -> None:
         for outcome in outcomes:
@@ -133,7 +148,6 @@ class Observation:
                 publish(known)
 
     def _count(self, name: str, engine: Engine) -> None:
-        """Bring the metrics up to what the engine has counted."""
         self._metrics.sessions_open.labels(name).set(len(engine))
         self._metrics.matched.labels(name).inc(engine.matched - self._matched.get(name, 0))
         self._matched[name] = engine.matched
@@ -148,10 +162,3 @@ def _limits(cluster: Cluster) -> Limits:
         settle=cluster.settle_seconds,
         max_open=cluster.max_open_sessions,
     )
-
-
-def _start(saved: EngineState | None, now_validated: float | None) -> EngineState:
-    """The state to go on from. What was logged before validation was watched needs no verdict."""
-    state = saved or EngineState()
-    since = state.validated_since if now_validated is not None and state.validated_since is not None else now_validated
-    return msgspec.structs.replace(state, validated_since=since)

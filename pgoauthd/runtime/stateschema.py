@@ -1,4 +1,4 @@
-"""The tables of the state file, and the steps from one version of them to the next; never reads or writes a row of work.
+"""The tables of the state file; never reads or writes a row.
 
 `PRAGMA user_version` is the version. All tables change in one transaction, so they always fit each other.
 """
@@ -19,20 +19,19 @@ CREATE TABLE cluster (
 ) WITHOUT ROWID;
 CREATE TABLE session (
     cluster TEXT NOT NULL,
-    key ANY NOT NULL,
+    key NOT NULL,
     body BLOB NOT NULL,
     PRIMARY KEY (cluster, key)
 ) WITHOUT ROWID;
 CREATE TABLE silenced (
     cluster TEXT NOT NULL,
-    key ANY NOT NULL,
+    key NOT NULL,
     place INTEGER NOT NULL,
     state TEXT NOT NULL,
     PRIMARY KEY (cluster, key)
 ) WITHOUT ROWID;
 CREATE TABLE verdict (
     session_id TEXT PRIMARY KEY,
-    number INTEGER NOT NULL,
     body BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE counter (
@@ -56,4 +55,5 @@ CREATE TABLE outcome (
 CREATE INDEX outcome_time ON outcome (time);
 """
 """`outcome.body` is the JSON of docs/outcome.md with the member `id`; the columns before it repeat what is asked for
-most, redacted in the same way. `labels` is a JSON array; `key` a session id or, where the log has none, a process id."""
+most, redacted in the same way. `labels` is a JSON array; `key` a session id or, where the log has none, a process id,
+and has no type, since SQLite would take some session ids for numbers."""

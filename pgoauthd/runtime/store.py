@@ -1,43 +1,40 @@
-"""What survives a restart, in one SQLite file: log positions, open sessions and waiting verdicts of each cluster.
+"""What survives a restart, whatever ends the daemon: positions, open sessions, verdicts, counters, and the outcomes.
 
-One transaction a save, so a crash leaves the state of the last save whole. It never decides what is saved or when, and
-never throws a state away: one that it cannot use is an error that says what to do.
+All of one moment is written in one transaction, in a thread beside the work. It never decides what is saved or when,
+and never throws a state away: one that cannot be used is kept under another name.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from operator import attrgetter
+import time
+from collections import defaultdict
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from pgoauthd.correlation.engine import EngineState
-from pgoauthd.correlation.session import Session
+from pgoauthd.correlation.engine import EngineState, Known, Silenced
+from pgoauthd.correlation.session import Session, State
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.errors import StateError
 from pgoauthd.logs.position import Position
+from pgoauthd.runtime.retention import Retention, Tidied, tidy
+from pgoauthd.runtime.statefile import DamagedError, NewerError, keep_aside, lock, open_state
+from pgoauthd.runtime.staterows import CLEAN, VERDICTS_IN_STATE, Rows, StateChanges
+from pgoauthd.runtime.verdictfile import Numbered, VerdictFile
+from pgoauthd.telemetry.ledger import Entries
 
-FILE_MODE = 0o600
-SCHEMA = 1
-"""`PRAGMA user_version` of the file."""
-SLICE = 500
-"""Sessions or verdicts encoded at once: about a millisecond."""
-PIECE_BYTES = 1_048_576
+T = TypeVar("T")
+
 PATIENCE_SECONDS = 10.0
-"""How long a save waits for one that is under way, so that a disk that hangs cannot hang the end of the daemon."""
-
-_VERDICTS = ""
-"""Stands among the cluster names, none of which is empty."""
-
-_encoder = msgspec.msgpack.Encoder()
+"""How long a save is waited for: a disk that hangs must hang nothing else."""
+PIECE_SECONDS = 0.0003
+"""How long encoding may hold up the event loop."""
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,71 +44,41 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineState = EngineState()
 
 
-class _SessionCopy(Session, gc=False):
-    """As a Session stood when it was copied. There are no cycles to look for, and 100,000 objects make that dear."""
+class Saved(NamedTuple):
+    """What the last run has left."""
 
-
-_fields_of_session = attrgetter(*Session.__struct_fields__)
-
-
-class _Encoding:
-    """The rows of one moment, encoded slice by slice, as one call for all of it would stop the event loop."""
-
-    def __init__(self, number: int, clusters: dict[str, ClusterState], verdicts: tuple[SessionVerdict, ...]) -> None:
-        self.number = number
-        self.rows: dict[str, bytearray] = {}
-        """Whole once `slices` is exhausted."""
-        self._clusters = clusters
-        self._verdicts = verdicts
-
-    def hold(self) -> None:
-        """Copy what changes while the slices are encoded: sessions; all else is immutable."""
-        self._clusters = {name: _held(state) for name, state in self._clusters.items()}
-
-    def slices(self) -> Iterator[None]:
-        """Encode, with a stop after each slice."""
-        for name, state in self._clusters.items():
-            # A ClusterState as msgpack has it, a map of maps, written by hand for the sake of the one long member.
-            engine = {field: getattr(state.engine, field) for field in state.engine.__struct_fields__}
-            sessions = engine.pop("open")
-            row = self.rows[name] = bytearray(_map_of(2))
-            _append(row, "positions", state.positions, "engine")
-            row += _map_of(1 + len(engine))
-            for field, value in engine.items():
-                _append(row, field, value)
-            _append(row, "open")
-            yield from _append_array(row, sessions)
-        self.rows[_VERDICTS] = bytearray()
-        yield from _append_array(self.rows[_VERDICTS], self._verdicts)
+    clusters: dict[str, ClusterState]
+    verdicts: tuple[SessionVerdict, ...]
+    """Those that waited when the state was last saved."""
+    verdicts_since: tuple[SessionVerdict, ...]
+    """Those that came later."""
+    counters: Entries
+    clean: bool
+    """The last run has ended by itself, so nothing is left to be made good."""
+    verdicts_lost: bool
+    """Verdicts of the last seconds are gone, as after a power failure."""
 
 
 class Store:
-    """The state file, open and locked for this process; a second process that opens it gets a StateError.
+    """The state, open and locked for this process; a second process that opens it gets a StateError."""
 
-    `save_gently` lets the disk work in a thread of its own; the lock lets one thread at a time use the connection.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, verdicts_path: Path) -> None:
+        """`verdicts_path`: the file for verdicts between two saves."""
         self._path = path
-        self._saved: dict[str, bytearray] = {}
-        """Rows as they stand in the file, so that only what has changed is written."""
-        self._numbers = itertools.count(1)
-        self._committed = 0
-        """The number of the newest state in the file: a thread that comes late must not put back an older one."""
-        self._lock = threading.Lock()
-        self._open = True
+        self.kept_aside: Path | None = None
+        """Where the state is now that was found and could not be used."""
+        self.why_kept_aside = ""
+        self._lock = lock(path)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE))
-            self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-            self._prepare()
-        except OSError as error:
-            raise StateError(_unusable(path, error.strerror or str(error))) from error
-        except sqlite3.OperationalError as error:
-            raise StateError(_unusable(path, str(error))) from error
-        except sqlite3.DatabaseError as error:
-            raise StateError(
-                f"{path}: is not a state file of pgoauthd ({error}); move it aside to start with an empty one"
-            ) from error
+            self._connection = self._open()
+            self._verdict_file = _open_verdicts(verdicts_path)
+            self._read()
+        except BaseException:
+            os.close(self._lock.descriptor)
+            raise
+        self._unwritten = Rows()
+        self._working: asyncio.Task[Any] | None = None
+        """What the disk was last given to do."""
 
     def __enter__(self) -> Self:
         return self
@@ -119,127 +86,181 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lock.acquire(timeout=PATIENCE_SECONDS):
-            self._open = False
+        """A write that hangs keeps file and lock until the process ends."""
+        if self._working is None or self._working.done():
             self._connection.close()
-            self._lock.release()
+            os.close(self._lock.descriptor)
+        self._verdict_file.close()
 
-    def load(self) -> tuple[dict[str, ClusterState], tuple[SessionVerdict, ...]]:
-        """Cluster states by name, and the verdicts that wait; StateError if a row cannot be read."""
-        try:
-            with self._lock:
-                clusters = {
-                    name: msgspec.msgpack.decode(body, type=ClusterState)
-                    for name, body in self._connection.execute("SELECT name, body FROM cluster")
-                }
-                row = self._connection.execute("SELECT body FROM verdicts").fetchone()
-                verdicts = msgspec.msgpack.decode(row[0], type=tuple[SessionVerdict, ...]) if row else ()
-        except (msgspec.MsgspecError, sqlite3.DatabaseError) as error:
-            raise StateError(f"{self._path}: is damaged ({error}); move it aside to start with an empty one") from error
-        return clusters, verdicts
+    def keep(self, verdict: SessionVerdict) -> None:
+        """Have a verdict survive at once; OSError if that cannot be, and the next save has it."""
+        self._verdict_number += 1
+        self._verdict_file.append(Numbered(self._verdict_number, verdict))
 
-    def save(self, clusters: dict[str, ClusterState], verdicts: tuple[SessionVerdict, ...]) -> None:
-        """Replace the state in one transaction, now; StateError when that cannot be (the old state stays)."""
+    @property
+    def verdict_number(self) -> int:
+        """The number of the verdict that was kept last."""
+        return self._verdict_number
+
+    def next_id(self) -> int:
+        """A number for an outcome, higher than any before."""
+        self._last_id += 1
+        return self._last_id
+
+    async def save(self, changes: StateChanges) -> None:
+        """Write what has changed, in one transaction, with all that could not be written before; encoded at leisure.
+
+        StateError when that cannot be, or not soon: the file is as it was, and the next save tries again.
+        """
+        rows = Rows()
+        await _in_pieces(rows.add(changes))
+        self._unwritten.absorb(rows)
+        await self._beside(self._write_unwritten())
+
+    async def tidy(self, retention: Retention) -> Tidied:
+        """Delete outcomes that are too old or too many, as many as can be soon; StateError as of `save`."""
+        now = time.time()
+        return await self._beside(asyncio.to_thread(tidy, self._connection, retention, now))
+
+    def take_left_out(self) -> int:
+        """How many outcomes the history lacks since this was last asked, because the state could not be saved."""
+        count, self._unwritten.left_out = self._unwritten.left_out, 0
+        return count
+
+    async def _beside(self, work: Coroutine[None, None, T]) -> T:
+        """Have the disk do something; StateError if that fails or takes too long, and then it goes on."""
         try:
-            encoding = _Encoding(next(self._numbers), clusters, verdicts)
-            for _ in encoding.slices():
-                pass
-            self._commit(encoding)
+            await self._wait_until_free()
+        except StateError:
+            work.close()
+            raise
+        self._working = working = asyncio.create_task(work)
+        await self._wait_until_free()
+        try:
+            return working.result()
         except Exception as error:
-            raise self._not_saved(error) from error
+            # Not the text of any error, which may have a piece of the state in it.
+            what = str(error) if isinstance(error, sqlite3.Error | OSError) else type(error).__name__
+            raise StateError(f"{self._path}: the state could not be saved ({what}); check the disk") from error
 
-    async def save_gently(self, clusters: dict[str, ClusterState], verdicts: tuple[SessionVerdict, ...]) -> None:
-        """As `save`, with the state of the moment of the call, but beside the other work of the event loop."""
-        try:
-            encoding = _Encoding(next(self._numbers), clusters, verdicts)
-            encoding.hold()
-            for _ in encoding.slices():
-                await asyncio.sleep(0)
-            await asyncio.to_thread(self._commit, encoding)
-        except Exception as error:
-            raise self._not_saved(error) from error
-
-    def _not_saved(self, error: Exception) -> StateError:
-        """Not the text of an error of encoding, which may have a piece of the state in it."""
-        what = str(error) if isinstance(error, sqlite3.Error | OSError) else type(error).__name__
-        return StateError(f"{self._path}: the state could not be saved ({what}); check the disk")
-
-    def _commit(self, encoding: _Encoding) -> None:
-        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
-            raise TimeoutError("the save before is still under way")
-        try:
-            if self._open and encoding.number > self._committed:
-                self._write(encoding.rows)
-                self._committed = encoding.number
-        finally:
-            self._lock.release()
-
-    def _write(self, rows: dict[str, bytearray]) -> None:
-        changed = {name: body for name, body in rows.items() if self._saved.get(name) != body}
-        if not changed:
+    async def _wait_until_free(self) -> None:
+        if self._working is None or self._working.done():
             return
-        waiting = changed.pop(_VERDICTS, None)
+        await asyncio.wait([self._working], timeout=PATIENCE_SECONDS)
+        if not self._working.done():
+            raise StateError(f"{self._path}: the disk does not answer; look whether it does")
+
+    async def _write_unwritten(self) -> None:
+        """What cannot be written stays to be written."""
+        rows, self._unwritten = self._unwritten, Rows()
         try:
-            self._connection.execute("BEGIN")
-            for name, body in changed.items():
-                self._put("cluster", "INSERT OR REPLACE INTO cluster (body, name) VALUES (zeroblob(?), ?)", body, name)
-            if waiting is not None:
-                self._put("verdicts", "INSERT OR REPLACE INTO verdicts (body, id) VALUES (zeroblob(?), ?)", waiting, 1)
+            await asyncio.to_thread(self._commit, rows)
+        except BaseException:
+            rows.absorb(self._unwritten)
+            self._unwritten = rows
+            raise
+        self._verdict_file.saved_up_to(int(rows.head.get(VERDICTS_IN_STATE, b"0")))
+
+    def _commit(self, rows: Rows) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            rows.write(self._connection)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        self._saved = rows
 
-    def _put(self, table: str, insert: str, body: bytearray, key: str | int) -> None:
-        """Write a row piece by piece: a large one in one piece would keep the event loop's thread from running."""
-        row = self._connection.execute(insert, (len(body), key)).lastrowid
-        with memoryview(body) as whole, self._connection.blobopen(table, "body", row or 0) as blob:
-            for start in range(0, len(body), PIECE_BYTES):
-                blob.write(whole[start : start + PIECE_BYTES])
+    # opening
 
-    def _prepare(self) -> None:
-        self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA:
-            raise StateError(
-                f"{self._path}: was written by a newer pgoauthd (state version {version}, this one knows {SCHEMA}); "
-                "run the newer version or move the file aside"
-            )
-        self._connection.execute("BEGIN EXCLUSIVE")
-        self._connection.execute("CREATE TABLE IF NOT EXISTS cluster (name TEXT PRIMARY KEY, body BLOB NOT NULL)")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS verdicts (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL)"
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return open_state(self._path)
+        except DamagedError as error:
+            if not self._lock.known:
+                raise StateError(
+                    f"{self._path}: is not a state file of pgoauthd ({error}); give state.path another name"
+                ) from error
+            self._keep_aside(error)
+            return open_state(self._path)
+
+    def _keep_aside(self, error: DamagedError) -> None:
+        why = "newer" if isinstance(error, NewerError) else "damaged"
+        self.kept_aside = keep_aside(self._path, why, time.time())
+        self.why_kept_aside = str(error)
+
+    def _read(self) -> None:
+        """Read what is there; a state that cannot be read is kept aside."""
+        since = self._verdict_file.read()
+        try:
+            self.saved = self._load(since)
+        except (msgspec.MsgspecError, sqlite3.DatabaseError, ValueError) as error:
+            self._connection.close()
+            self._keep_aside(DamagedError(type(error).__name__))
+            self._connection = open_state(self._path)
+            self.saved = self._load(since)
+
+    def _load(self, numbered: list[Numbered]) -> Saved:
+        head = dict(self._rows("SELECT name, body FROM head"))
+        in_state = int(head.get(VERDICTS_IN_STATE, b"0"))
+        self._verdict_number = max([in_state, *(it.number for it in numbered)])
+        self._last_id: int = next(iter(self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'outcome'")), (0,))[0]
+        verdicts = (_decode(body, SessionVerdict) for (body,) in self._rows("SELECT body FROM verdict"))
+        clean = head.get(CLEAN, b"1") == b"1"
+        return Saved(
+            clusters=self._clusters(),
+            verdicts=tuple(sorted(verdicts, key=lambda it: it.time)),
+            verdicts_since=tuple(it.verdict for it in numbered if it.number > in_state),
+            counters=self._counters(),
+            clean=clean,
+            verdicts_lost=not clean and in_state > 0 and not self._verdict_file.was_there,
         )
-        self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
-        self._connection.execute("COMMIT")
+
+    def _clusters(self) -> dict[str, ClusterState]:
+        sessions, silenced = defaultdict[str, list[Session]](list), defaultdict[str, list[Silenced]](list)
+        for name, body in self._rows("SELECT cluster, body FROM session"):
+            sessions[name].append(_decode(body, Session))
+        for name, key, place, state in self._rows("SELECT cluster, key, place, state FROM silenced"):
+            silenced[name].append(Silenced(key, place, State(state)))
+        return {
+            name: ClusterState(
+                positions=_decode(positions, tuple[Position, ...]),
+                engine=EngineState(
+                    open=tuple(sessions[name]), silenced=tuple(silenced[name]), known=_decode(known, Known)
+                ),
+            )
+            for name, positions, known in self._rows("SELECT name, positions, engine FROM cluster")
+        }
+
+    def _counters(self) -> Entries:
+        """Which of them are set and which are counted, the metrics know."""
+        rows = self._rows("SELECT name, labels, value FROM counter")
+        return Entries(
+            {(name, msgspec.json.decode(labels, type=tuple[str, ...])): value for name, labels, value in rows}, {}
+        )
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query).fetchall()
 
 
-def _held(state: ClusterState) -> ClusterState:
-    copies = tuple(itertools.starmap(_SessionCopy, map(_fields_of_session, state.engine.open)))
-    return msgspec.structs.replace(state, engine=msgspec.structs.replace(state.engine, open=copies))
+def _open_verdicts(path: Path) -> VerdictFile:
+    try:
+        return VerdictFile(path)
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise StateError(
+            f"{path}: the file for verdicts cannot be opened ({what}); check that the directory is there and writable"
+        ) from error
 
 
-def _map_of(count: int) -> bytes:
-    return b"\xdf" + count.to_bytes(4, "big")
+def _decode(body: bytes, kind: type[T]) -> T:
+    return msgspec.msgpack.decode(body, type=kind)
 
 
-def _append(row: bytearray, *values: object) -> None:
-    for value in values:
-        _encoder.encode_into(value, row, -1)
-
-
-def _append_array(row: bytearray, items: Sequence[msgspec.Struct]) -> Iterator[None]:
-    """The items as one array, with a stop after each slice."""
-    row += b"\xdd" + len(items).to_bytes(4, "big")
-    for start in range(0, len(items), SLICE):
-        _append(row, *items[start : start + SLICE])
-        yield
-
-
-def _unusable(path: Path, what: str) -> str:
-    if "locked" in what:
-        return f"{path}: another pgoauthd uses this state; stop it, or give this one a state.path of its own"
-    return f"{path}: the state cannot be opened ({what}); check that the directory is there and writable"
+async def _in_pieces(pieces: Iterator[None]) -> None:
+    """Go through them; others get their turn in between."""
+    begun = time.perf_counter()
+    for _ in pieces:
+        if time.perf_counter() - begun > PIECE_SECONDS:
+            await asyncio.sleep(0)
+            begun = time.perf_counter()

@@ -6,17 +6,21 @@ Label values come from closed enums or from the configuration, never from users 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from pgoauthd import __version__
 from pgoauthd.correlation.mapped import Agreement
 from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
 from pgoauthd.logs.readers import LogFormat
+from pgoauthd.telemetry.kept import KeptCounter, KeptGauge, KeptHistogram
+from pgoauthd.telemetry.ledger import Entries, Ledger, Series
 from pgoauthd.tokens.reasons import Reason, Stage
 
 METHODS = (
@@ -63,6 +67,7 @@ ENDPOINTS = ("metadata", "jwks", "introspection")
 CACHE_RESULTS = ("hit", "negative_hit", "joined", "miss")
 KEY_CHANGES = ("added", "removed")
 RELOAD_OUTCOMES = ("applied", "unchanged", "refused")
+DELETE_CAUSES = ("age", "size")
 SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
 
 
@@ -75,32 +80,80 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """counter, gauge, histogram."""
     text: str
     labels: tuple[str, ...]
+    kept: bool = False
+    """It goes on after a restart from where it was; others begin at 0."""
 
 
-class Metrics:
-    """The registry and what is in it; one instance a daemon, made by `daemon.py`, so tests never share counters."""
+class _Registered:
+    """The registry, with how each metric was declared and, of one that is kept, what shows its entries."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series for each counter that nobody reads
         self.registry = CollectorRegistry()
         self.declarations: list[Declaration] = []
+        self.ledger = Ledger(self._show)
+        self._shown_by: dict[str, Callable[[tuple[str, ...], float], None]] = {}
 
-        def note(kind: str, name: str, text: str, labels: tuple[str, ...]) -> None:
-            self.declarations.append(Declaration(name=f"pgoauthd_{name}", kind=kind, text=text, labels=labels))
+    def counter(self, name: str, text: str, *labels: str, kept: bool = False) -> Counter:
+        self._note("counter", f"{name}_total", text, labels, kept=kept)
+        return Counter(f"pgoauthd_{name}", text, labels, registry=self.registry)
 
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            note("counter", f"{name}_total", text, labels)
-            return Counter(f"pgoauthd_{name}", text, labels, registry=self.registry)
+    def gauge(self, name: str, text: str, *labels: str, kept: bool = False) -> Gauge:
+        self._note("gauge", name, text, labels, kept=kept)
+        return Gauge(f"pgoauthd_{name}", text, labels, registry=self.registry)
 
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            note("gauge", name, text, labels)
-            return Gauge(f"pgoauthd_{name}", text, labels, registry=self.registry)
+    def histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        self._note("histogram", name, text, labels)
+        return Histogram(f"pgoauthd_{name}", text, labels, buckets=DURATION_BUCKETS, registry=self.registry)
 
-        def histogram(name: str, text: str, *labels: str) -> Histogram:
-            note("histogram", name, text, labels)
-            return Histogram(f"pgoauthd_{name}", text, labels, buckets=DURATION_BUCKETS, registry=self.registry)
+    def kept_counter(self, name: str, text: str, *labels: str) -> KeptCounter:
+        shown = self.counter(name, text, *labels, kept=True)
+        self._shown_by[name] = lambda values, amount: shown.labels(*values).inc(amount)
+        return KeptCounter(name, self.ledger)
 
-        self.attempts = counter(
+    def kept_gauge(self, name: str, text: str, *labels: str) -> tuple[KeptGauge, Gauge]:
+        """What sets it, and what is shown."""
+        shown = self.gauge(name, text, *labels, kept=True)
+        self._shown_by[name] = lambda values, value: shown.labels(*values).set(value)
+        return KeptGauge(name, self.ledger), shown
+
+    def kept_histogram(self, name: str, text: str, *labels: str) -> KeptHistogram:
+        self._note("histogram", name, text, labels, kept=True)
+        histogram = KeptHistogram(name, DURATION_BUCKETS, self.ledger)
+        self.registry.register(_Shown(histogram, f"pgoauthd_{name}", text, labels))
+        self._shown_by[histogram.bucket_series] = histogram.show_bucket
+        self._shown_by[histogram.sum_series] = histogram.show_sum
+        return histogram
+
+    def _note(self, kind: str, name: str, text: str, labels: tuple[str, ...], *, kept: bool = False) -> None:
+        declaration = Declaration(name=f"pgoauthd_{name}", kind=kind, text=text, labels=labels, kept=kept)
+        self.declarations.append(declaration)
+
+    def _show(self, entries: Entries) -> None:
+        """Those of metrics that there are no more are passed over."""
+        for kind in entries:
+            for (name, labels), value in kind.items():
+                if (show := self._shown_by.get(name)) is not None:
+                    show(labels, value)
+
+
+class Metrics:
+    """The registry and what is in it; one instance a daemon, made by `daemon.py`, so tests never share counters.
+
+    What follows from a log is kept: it goes through `ledger`, is saved with the positions in that log, and goes on from
+    there after a restart.
+    """
+
+    def __init__(self) -> None:
+        registered = _Registered()
+        self.registry = registered.registry
+        self.declarations = registered.declarations
+        self.ledger = registered.ledger
+        self._unclaimed: dict[str, Entries] = {}
+        """What the last run has saved of clusters that are not configured (yet), by cluster."""
+        counter, kept_counter = registered.counter, registered.kept_counter
+        gauge, histogram = registered.gauge, registered.histogram
+        self.attempts = kept_counter(
             "login_attempts",
             "Login attempts by how they ended.",
             "cluster",
@@ -109,12 +162,14 @@ class Metrics:
             "stage",
             "reason",
         )
-        self.server_authentication = histogram(
+        self.server_authentication = registered.kept_histogram(
             "server_authentication_seconds",
             "Authentication time as the server measured it (connection ready).",
             "cluster",
         )
-        self.last_success = gauge("last_success_timestamp_seconds", "When an OAuth login last succeeded.", "cluster")
+        self.last_success, self._last_success_shown = registered.kept_gauge(
+            "last_success_timestamp_seconds", "When an OAuth login last succeeded.", "cluster"
+        )
         self.validations = counter("validations", "Tokens judged, by reason.", "reason", "stage")
         self.validation_duration = histogram(
             "validation_duration_seconds",
@@ -164,20 +219,20 @@ class Metrics:
             "Refetches for an unknown kid not made because of the rate limit.",
             "issuer",
         )
-        self.log_read = counter("log_read_bytes", "Log bytes read.", "cluster")
+        self.log_read = kept_counter("log_read_bytes", "Log bytes read.", "cluster")
         self.log_lag = gauge("log_lag_bytes", "Log bytes written but not read yet.", "cluster")
-        self.log_parse_failures = counter(
+        self.log_parse_failures = kept_counter(
             "log_parse_failures", "Log entries that could not be read as their format.", "cluster", "format"
         )
-        self.log_overlong = counter("log_overlong_lines", "Log lines cut because they were too long.", "cluster")
-        self.log_lost = counter("log_lost_lines", "Log lines known to be lost.", "cluster")
-        self.log_rotations = counter("log_rotations", "Changes to a new log file.", "cluster")
-        self.log_truncations = counter("log_truncations", "Log files found shorter than what was read.", "cluster")
-        self.log_errors = counter("log_errors", "Failures to open or read a log file.", "cluster")
-        self.matched = counter("correlation_matched", "Outcomes joined with their verdict.", "cluster")
-        self.unmatched = counter("correlation_unmatched", "What could not be joined, by kind.", "cluster", "kind")
+        self.log_overlong = kept_counter("log_overlong_lines", "Log lines cut because they were too long.", "cluster")
+        self.log_lost = kept_counter("log_lost_lines", "Log lines known to be lost.", "cluster")
+        self.log_rotations = kept_counter("log_rotations", "Changes to a new log file.", "cluster")
+        self.log_truncations = kept_counter("log_truncations", "Log files found shorter than what was read.", "cluster")
+        self.log_errors = kept_counter("log_errors", "Failures to open or read a log file.", "cluster")
+        self.matched = kept_counter("correlation_matched", "Outcomes joined with their verdict.", "cluster")
+        self.unmatched = kept_counter("correlation_unmatched", "What could not be joined, by kind.", "cluster", "kind")
         self.sessions_open = gauge("sessions_open", "Login attempts begun and not ended.", "cluster")
-        self.predictions = counter(
+        self.predictions = kept_counter(
             "usermap_predictions",
             "Logins with a user name map, by whether the server decided as pg_ident.conf said it would.",
             "cluster",
@@ -191,9 +246,25 @@ class Metrics:
         self.reloaded = gauge("config_last_reload_success_timestamp_seconds", "When the configuration in use was read.")
         self.notifications = counter("notifications", "Notifications sent by the daemon itself.", "sink", "outcome")
         self.sink_dropped = counter("sink_dropped", "Outcomes that a sink could not take.", "sink")
+        self._register_state(registered)
         self.build = gauge("build_info", "1; version in the labels.", "version", "python")
         self.build.labels(__version__, platform.python_version()).set(1)
         self._declare_closed_sets()
+
+    def _register_state(self, registered: _Registered) -> None:
+        self.state_saved = registered.gauge(
+            "state_last_save_timestamp_seconds", "When positions, sessions, counters and outcomes were last saved."
+        )
+        self.state_failures = registered.counter(
+            "state_save_failures", "Saves of the state that failed or took too long."
+        )
+        self.state_save_duration = registered.histogram(
+            "state_save_duration_seconds", "Time that a save of the state took."
+        )
+        self.state_size = registered.gauge("state_size_bytes", "Bytes in use in the state file, the history included.")
+        self.history_deleted = registered.counter(
+            "history_deleted_outcomes", "Outcomes deleted from the history for their age or its size.", "cause"
+        )
 
     def _declare_closed_sets(self) -> None:
         """Every series that is known beforehand starts at 0, so that a first increase is an increase."""
@@ -203,11 +274,22 @@ class Metrics:
             self.validation_duration.labels(stage)
         for kind in SHED_KINDS:
             self.callout_shed.labels(kind)
+        for cause in DELETE_CAUSES:
+            self.history_deleted.labels(cause)
         for result in ("hit", "miss"):
             self.verified_cache.labels(result)
         for outcome in RELOAD_OUTCOMES:
             self.reloads.labels(outcome)
         self.reload_successful.set(1)
+
+    def restore(self, saved: Entries) -> None:
+        """Go on from what the last run has saved: of each cluster, once it is declared."""
+        for name, of_kind in zip(Entries._fields, saved, strict=True):
+            for (metric, labels), value in of_kind.items():
+                if labels:
+                    entries = self._unclaimed.setdefault(labels[0], Entries({}, {}))
+                    kind: dict[Series, float] = getattr(entries, name)
+                    kind[metric, labels] = value
 
     def declare(self, *, clusters: Iterable[str], issuers: Iterable[str], sinks: Iterable[str]) -> None:
         """Start the series of the configured names at 0."""
@@ -226,7 +308,7 @@ class Metrics:
         Counters and histograms stay: what they say of the past is true, and a name that comes back goes on from there.
         """
         for cluster in clusters:
-            for gauge in (self.last_success, self.log_lag, self.sessions_open, self.ident_readable):
+            for gauge in (self._last_success_shown, self.log_lag, self.sessions_open, self.ident_readable):
                 _drop(gauge, cluster)
         for issuer in issuers:
             for gauge in (self.jwks_keys, self.jwks_stale, self.jwks_refreshed, self.issuer_waiting):
@@ -249,35 +331,40 @@ class Metrics:
 
     def _declare_cluster(self, cluster: str) -> None:
         for reason in Reason:
-            self.attempts.labels(cluster, "oauth", result_of(reason), reason.stage, reason)
+            self._begin(self.attempts, cluster, "oauth", result_of(reason), reason.stage, reason)
         for kind in Unmatched:
-            self.unmatched.labels(cluster, kind)
+            self._begin(self.unmatched, cluster, kind)
         for log_format in LogFormat:
-            self.log_parse_failures.labels(cluster, log_format)
+            self._begin(self.log_parse_failures, cluster, log_format)
         for prediction in Agreement:
-            self.predictions.labels(cluster, prediction)
+            self._begin(self.predictions, cluster, prediction)
         for metric in (
             self.matched,
-            self.sessions_open,
             self.log_read,
-            self.log_lag,
             self.log_overlong,
             self.log_lost,
             self.log_rotations,
             self.log_truncations,
             self.log_errors,
-            self.server_authentication,
         ):
-            metric.labels(cluster)
+            self._begin(metric, cluster)
+        self.sessions_open.labels(cluster)
+        self.log_lag.labels(cluster)
+        self.server_authentication.declare(cluster)
+        self.ledger.show(self._unclaimed.pop(cluster, Entries({}, {})))
+
+    def _begin(self, metric: KeptCounter, *labels: str) -> None:
+        """Start a series of a kept counter at 0."""
+        self.ledger.show(Entries({(metric.name, labels): 0.0}, {}))
 
     def count_outcome(self, outcome: Outcome) -> None:
         """Count one ended attempt."""
         method = outcome.method if outcome.method in METHODS else "unknown"
         self.attempts.labels(outcome.cluster, method, outcome.result, outcome.stage, outcome.reason).inc()
         if outcome.server_authentication_seconds is not None:
-            self.server_authentication.labels(outcome.cluster).observe(outcome.server_authentication_seconds)
+            self.server_authentication.observe(outcome.server_authentication_seconds, outcome.cluster)
         if outcome.result is Result.SUCCESS and method == "oauth":
-            self.last_success.labels(outcome.cluster).set(outcome.time)
+            self.last_success.put(outcome.time, outcome.cluster)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type, as the Accept header of a scrape asks for it, else as plain text."""
@@ -287,6 +374,23 @@ class Metrics:
         except (TypeError, ValueError):  # of a version that is no number
             encode, content_type = choose_encoder("")
             return encode(self.registry), content_type
+
+
+class _Shown(Collector):
+    """A kept histogram as prometheus_client exposes one."""
+
+    def __init__(self, histogram: KeptHistogram, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self._histogram = histogram
+        self._name = name
+        self._text = text
+        self._labels = labels
+
+    def collect(self) -> Iterator[Metric]:
+        """The histogram with all its series."""
+        family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, buckets, total in self._histogram.shown():
+            family.add_metric(labels, buckets, total)
+        yield family
 
 
 def _drop(gauge: Gauge, *labels: str) -> None:

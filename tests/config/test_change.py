@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pgoauthd.config.change import FIXED, describe_changes, files_named, fixed_keys_changed
-from pgoauthd.config.values import Callout, Cluster, Config, Introspection, Issuer, Log, Notify, State, Web
+from pgoauthd.config.values import Callout, Cluster, Config, History, Introspection, Issuer, Log, Notify, State, Web
 
 ISSUER = Issuer(issuer="https://id.example", audiences=("a",), name="people")
 CLUSTER = Cluster(name="main", logs=("/log",))
@@ -16,6 +16,7 @@ NOTIFY = Notify(name="ops", kind="webhook", url="https://chat.example/secret")
         (Config(callout=Callout(socket="/run/other.sock")), "callout.socket"),
         (Config(web=Web(listen="127.0.0.1:1")), "web.listen"),
         (Config(state=State(path="/other.db")), "state.path"),
+        (Config(state=State(verdicts_path="/other")), "state.verdicts_path"),
         (Config(log=Log(level="debug")), "log.level"),
         (Config(log=Log(format="json")), "log.format"),
     ],
@@ -45,6 +46,7 @@ def test_every_table_that_is_used_once_is_fixed_whole() -> None:
         (Config(clusters=(CLUSTER,)), Config(), "cluster main removed"),
         (Config(), Config(notify=(NOTIFY,)), "notify ops added"),
         (Config(), Config(callout=Callout(max_connections=1)), "callout changed: max_connections"),
+        (Config(), Config(history=History(keep_days=1)), "history changed: keep_days"),
     ],
 )
 def test_each_difference_is_said(old: Config, new: Config, words: str) -> None:
@@ -58,7 +60,7 @@ def test_another_order_is_a_difference() -> None:
 
 def test_two_configurations_are_the_same_where_nothing_is_said() -> None:
     for field in Config.__struct_fields__:
-        told = {"issuers", "clusters", "notify", "callout", "reload", "outcomes"}
+        told = {"issuers", "clusters", "notify", "callout", "history", "reload", "outcomes"}
         assert field in told | {table for table, _ in FIXED}, f"a change of {field} would go unnoticed"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pgoauthd.correlation.engine import Engine, EngineState, Limits
+from pgoauthd.correlation.engine import Engine, EngineState, Known, Limits
 from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
 from pgoauthd.correlation.session import ENDS, TRANSITIONS, State, Step
 from pgoauthd.correlation.verdicts import Verdicts
@@ -318,14 +318,14 @@ def test_another_method_is_an_attempt_of_its_own_method(desk: Desk) -> None:
 
 
 def test_an_oauth_identity_that_was_never_validated_is_a_finding() -> None:
-    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk = Desk(state=EngineState(known=Known(validated_since=START - 10)))
     desk.read(received(), authenticated(), authorized(), ready())
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 1
 
 
 @pytest.mark.parametrize("said", [None, verdict()], ids=["older than the daemon", "validated"])
 def test_a_login_before_the_daemon_or_with_a_verdict_is_no_finding(said: SessionVerdict | None) -> None:
-    desk = Desk(state=EngineState(validated_since=START + 10 if said is None else START - 10))
+    desk = Desk(state=EngineState(known=Known(validated_since=START + 10 if said is None else START - 10)))
     if said is not None:
         desk.verdicts.add(said, START)
     desk.read(received(), authenticated(), authorized(), ready())
@@ -333,7 +333,7 @@ def test_a_login_before_the_daemon_or_with_a_verdict_is_no_finding(said: Session
 
 
 def test_another_methods_login_needs_no_verdict() -> None:
-    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk = Desk(state=EngineState(known=Known(validated_since=START - 10)))
     desk.read(received(), authenticated(method="cert"), authorized(), ready())
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
 
@@ -436,18 +436,18 @@ def forged(at: float) -> list[AuthEvent]:
 
 
 def test_a_success_from_nowhere_is_a_finding_where_connections_are_logged() -> None:
-    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk = Desk(state=EngineState(known=Known(validated_since=START - 10)))
     desk.read(received(), fatal(), *forged(100))
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 1
 
 
 def test_a_login_that_began_before_the_first_logged_connection_is_none() -> None:
-    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk = Desk(state=EngineState(known=Known(validated_since=START - 10)))
     desk.read(received(), fatal(), *forged(30))
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
 
 
 def test_where_connections_are_not_logged_a_success_needs_none() -> None:
-    desk = Desk(state=EngineState(validated_since=START - 10))
+    desk = Desk(state=EngineState(known=Known(validated_since=START - 10)))
     desk.read(*forged(100))
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0

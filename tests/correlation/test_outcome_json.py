@@ -52,6 +52,13 @@ def test_an_identity_that_claims_vouch_for_stays_readable() -> None:
     assert json.loads(line)["identity"] == SUBJECT
 
 
+@pytest.mark.parametrize("number", [None, 1, 2**53])
+def test_its_number_in_the_history_stands_right_behind_the_version(number: int | None) -> None:
+    members = json.loads(encode(outcome(id=number)))
+    jsonschema.validate(members, SCHEMA)
+    assert list(members.items())[:2] == [("version", 1), ("id", number)]
+
+
 def test_what_is_absent_stays_absent() -> None:
     absent: dict[str, Any] = dict.fromkeys(("role", "database", "application_name", "identity"))
     assert json.loads(encode(outcome(**absent))).items() >= absent.items()
