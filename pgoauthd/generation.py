@@ -14,8 +14,8 @@ from pgoauthd.observing import Sinks, Tails
 from pgoauthd.runtime.hardening import allow_open_files
 from pgoauthd.runtime.house import House
 from pgoauthd.runtime.observation import Observation
+from pgoauthd.runtime.outcomefile import OUTCOME_FILE
 from pgoauthd.runtime.retention import Retention
-from pgoauthd.runtime.sinks import OUTCOME_FILE
 from pgoauthd.runtime.store import Store
 from pgoauthd.site import Site
 from pgoauthd.validating import Generation, Validating
@@ -113,6 +113,7 @@ class InUse:
         self._observation.restore(saved)
         self._tails.left.update({name: state.positions for name, state in saved.clusters.items()})
         self._house.use(store)
+        self._sinks.missed = None if saved.clean else store.outcomes_before
 
     def _declare(self, config: Config) -> None:
         """Start the series of new names at 0."""

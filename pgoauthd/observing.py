@@ -11,10 +11,11 @@ from pgoauthd.config.values import Cluster, Config, Notify, Outcomes
 from pgoauthd.correlation import outcome_json
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.logs.position import Position
+from pgoauthd.runtime.alertposter import AlertPoster
 from pgoauthd.runtime.background import stop
 from pgoauthd.runtime.identfiles import IdentFiles, Loaded
 from pgoauthd.runtime.observation import Observation
-from pgoauthd.runtime.sinks import AlertPoster, OutcomeFile
+from pgoauthd.runtime.outcomefile import Missed, OutcomeFile
 from pgoauthd.runtime.tailing.tail import LogTail
 from pgoauthd.site import Site
 
@@ -25,6 +26,8 @@ class Sinks:
     """Who is told of outcomes beside the metrics, by the table that asks for it."""
 
     def __init__(self, site: Site) -> None:
+        self.missed: Missed | None = None
+        """The outcomes of a last run that was killed, for a file that lacks them."""
         self._site = site
         self._running: dict[Notify | Outcomes, tuple[AlertPoster | OutcomeFile, asyncio.Task[None]]] = {}
 
@@ -50,7 +53,8 @@ class Sinks:
         if isinstance(table, Notify):
             sink = AlertPoster(table, metrics=metrics, log=log, generator_url=f"http://{config.web.listen}/metrics")
         else:
-            sink = OutcomeFile(Path(table.path or ""), outcome_json.encode, metrics=metrics, log=log)
+            path = Path(table.path or "")
+            sink = OutcomeFile(path, outcome_json.encode, metrics=metrics, log=log, missed=self.missed)
         return sink, self._site.background.start(sink.run)
 
 

@@ -19,6 +19,7 @@ from pgoauthd.errors import StateError
 from pgoauthd.logs.position import Position
 from pgoauthd.runtime.clock import Clock
 from pgoauthd.runtime.observation import Observation
+from pgoauthd.runtime.pieces import in_pieces
 from pgoauthd.runtime.retention import Retention
 from pgoauthd.runtime.staterows import ClusterChanges, StateChanges
 from pgoauthd.runtime.store import Store
@@ -189,8 +190,7 @@ class House:
             self._saved_positions = part.positions
             self._metrics.sink_dropped.labels(HISTORY).inc(store.take_left_out())
             self._metrics.ledger.show(part.changes.counters)
-            for outcome in part.changes.outcomes:
-                self._tell(outcome)
+            await in_pieces(map(self._tell, part.changes.outcomes))
 
     def _take(self, store: Store, *, clean: bool) -> Part | None:
         """All that has changed, as of this moment; None if that is nothing."""

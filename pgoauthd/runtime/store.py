@@ -23,6 +23,8 @@ from pgoauthd.correlation.session import Session, State
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.errors import StateError
 from pgoauthd.logs.position import Position
+from pgoauthd.runtime.history import History, Wanted
+from pgoauthd.runtime.pieces import in_pieces
 from pgoauthd.runtime.retention import Retention, Tidied, tidy
 from pgoauthd.runtime.statefile import DamagedError, NewerError, keep_aside, lock, open_state
 from pgoauthd.runtime.staterows import CLEAN, VERDICTS_IN_STATE, Rows, StateChanges
@@ -33,8 +35,6 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS = 10.0
 """How long a save is waited for: a disk that hangs must hang nothing else."""
-PIECE_SECONDS = 0.0003
-"""How long encoding may hold up the event loop."""
 
 
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +107,18 @@ class Store:
         self._last_id += 1
         return self._last_id
 
+    def outcomes_before(self, after: int) -> Iterator[bytes]:
+        """The JSON lines of what former runs have decided after an id; StateError if they cannot be read."""
+        with History(self._path) as history:
+            yield from history.outcomes(Wanted(), after=after, upto=self._last_id_before)
+
     async def save(self, changes: StateChanges) -> None:
         """Write what has changed, in one transaction, with all that could not be written before; encoded at leisure.
 
         StateError when that cannot be, or not soon: the file is as it was, and the next save tries again.
         """
         rows = Rows()
-        await _in_pieces(rows.add(changes))
+        await in_pieces(rows.add(changes))
         self._unwritten.absorb(rows)
         await self._beside(self._write_unwritten())
 
@@ -205,6 +210,7 @@ class Store:
         in_state = int(head.get(VERDICTS_IN_STATE, b"0"))
         self._verdict_number = max([in_state, *(it.number for it in numbered)])
         self._last_id: int = next(iter(self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'outcome'")), (0,))[0]
+        self._last_id_before = self._last_id
         verdicts = (_decode(body, SessionVerdict) for (body,) in self._rows("SELECT body FROM verdict"))
         clean = head.get(CLEAN, b"1") == b"1"
         return Saved(
@@ -255,12 +261,3 @@ def _open_verdicts(path: Path) -> VerdictFile:
 
 def _decode(body: bytes, kind: type[T]) -> T:
     return msgspec.msgpack.decode(body, type=kind)
-
-
-async def _in_pieces(pieces: Iterator[None]) -> None:
-    """Go through them; others get their turn in between."""
-    begun = time.perf_counter()
-    for _ in pieces:
-        if time.perf_counter() - begun > PIECE_SECONDS:
-            await asyncio.sleep(0)
-            begun = time.perf_counter()

@@ -7,6 +7,9 @@ import pytest
 
 from tests.fix_callout import Running, issuer_settings, running_callout
 from tests.fix_issuer import LocalIssuer, running_issuer
+from tests.runtime.fix_sinks import log, metrics, said
+
+__all__ = ["log", "metrics", "provider", "running", "said"]
 
 
 @pytest.fixture
