@@ -411,6 +411,57 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             width=8,
         ),
     ),
+    "State": (
+        Panel(
+            "Last save",
+            "How long ago positions, sessions, counters and outcomes were saved; outcomes are told once they are.",
+            "s",
+            (
+                Query(
+                    f"time() - max by (instance) ({series('pgoauthd_state_last_save_timestamp_seconds')})",
+                    "{{instance}}",
+                ),
+            ),
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            "Time that a save takes",
+            "In a thread, beside logins and logs.",
+            "s",
+            tuple(
+                Query(
+                    quantile(share, "pgoauthd_state_save_duration_seconds", "instance"),
+                    f"p{share:.0%} {{{{instance}}}}",
+                )
+                for share in (0.5, 0.99)
+            ),
+            width=6,
+        ),
+        Panel(
+            "Saves that failed",
+            "A second; and whether a state was found at the start that could not be used.",
+            "short",
+            (
+                Query(rate("pgoauthd_state_save_failures_total", "instance"), "{{instance}} failed"),
+                Query(f"max by (instance) ({series('pgoauthd_state_kept_aside')})", "{{instance}} kept aside"),
+            ),
+            width=6,
+        ),
+        Panel(
+            "Size of the state",
+            "Bytes in use, the history of outcomes included.",
+            "bytes",
+            (Query(f"max by (instance) ({series('pgoauthd_state_size_bytes')})", "{{instance}}"),),
+            width=6,
+        ),
+        Panel(
+            "History deleted",
+            "Outcomes deleted from the history, a second, for their age or because it is as large as it may be.",
+            "ops",
+            (Query(rate("pgoauthd_history_deleted_outcomes_total", "instance, cause"), "{{instance}} {{cause}}"),),
+        ),
+    ),
 }
 
 

@@ -104,6 +104,7 @@ class InUse:
         saved, log = store.saved, self._site.log
         if store.kept_aside is not None:
             remedy = "the daemon goes on with an empty state; keep the file, or delete it"
+            self._site.metrics.state_kept_aside.set(1)
             log.error("state_kept_aside", path=str(store.kept_aside), problem=store.why_kept_aside, remedy=remedy)
         if saved.verdicts_lost:
             log.warning(

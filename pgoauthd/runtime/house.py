@@ -25,7 +25,7 @@ from pgoauthd.runtime.staterows import ClusterChanges, StateChanges
 from pgoauthd.runtime.store import Store
 from pgoauthd.runtime.systemd import Notifier
 from pgoauthd.runtime.tailing.tail import LogTail
-from pgoauthd.telemetry.metrics import Metrics
+from pgoauthd.telemetry.metrics import HISTORY, Metrics
 
 TICK_SECONDS = 0.5
 """How often silence is looked for and gauges are brought up to date."""
@@ -40,8 +40,6 @@ STUCK_SECONDS = 30.0
 """A tail that has not finished a round for so long is stuck, and the service manager may restart us."""
 MAX_UNTOLD = 5_000
 """Outcomes that wait for being saved; with more, the tails wait, too."""
-HISTORY = "history"
-"""The `sink` label of outcomes that the history lacks."""
 
 Tell = Callable[[Outcome], None]
 

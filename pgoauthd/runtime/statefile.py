@@ -25,6 +25,8 @@ APPLICATION_ID = 0x70676F61
 """`PRAGMA application_id`: "pgoa"."""
 BUSY_SECONDS = 5.0
 """How long a write waits for a reader that holds up a checkpoint, or the like."""
+_DAMAGED = "-damaged"
+"""Ending of the name of an empty file that says so of the state beside it."""
 _FILES = ("", "-wal", "-shm")
 """What SQLite appends to the name."""
 
@@ -45,13 +47,17 @@ class Lock(NamedTuple):
     """It is not the first time that a state is here."""
 
 
+_KNOWN = b"state\n"
+"""In the lock file of a state that could be used once."""
+
+
 def lock(path: Path) -> Lock:
     """Hold the state at `path` for this process; StateError if another one has it.
 
     The lock is on a file of its own, so that others may read the state meanwhile.
     """
     beside = Path(f"{path}-lock")
-    known, descriptor = beside.exists(), -1
+    descriptor = -1
     try:
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,7 +67,14 @@ def lock(path: Path) -> Lock:
         if isinstance(error, BlockingIOError):
             raise StateError(_in_use(path)) from error
         raise StateError(_unusable(path, error.strerror or str(error))) from error
-    return Lock(descriptor, known)
+    return Lock(descriptor, known=os.fstat(descriptor).st_size > 0)
+
+
+def remember(held: Lock) -> None:
+    """The file is a state of pgoauthd's: from now on, where it cannot be used, it is damaged and not somebody else's."""
+    if not held.known:
+        with suppress(OSError):  # no space: the next start notes it
+            os.pwrite(held.descriptor, _KNOWN, 0)
 
 
 def open_state(path: Path) -> sqlite3.Connection:
@@ -69,6 +82,8 @@ def open_state(path: Path) -> sqlite3.Connection:
 
     StateError if it cannot be opened or is no state of pgoauthd's; DamagedError if it is one that cannot be used.
     """
+    if Path(f"{path}{_DAMAGED}").exists():
+        raise DamagedError("a save has found it damaged")
     connection: sqlite3.Connection | None = None
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE))
@@ -79,9 +94,10 @@ def open_state(path: Path) -> sqlite3.Connection:
             connection.close()
         if isinstance(error, OSError):
             raise StateError(_unusable(path, error.strerror or str(error))) from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise StateError(_in_use(path) if "locked" in str(error) else _unusable(path, str(error))) from error
-        if isinstance(error, sqlite3.DatabaseError | msgspec.MsgspecError):
+        if isinstance(error, sqlite3.OperationalError) and (code := _code(error)) != sqlite3.SQLITE_ERROR:
+            busy = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            raise StateError(_in_use(path) if busy else _unusable(path, str(error))) from error
+        if isinstance(error, sqlite3.Error | msgspec.MsgspecError | ValueError | TypeError):
             raise DamagedError(_what(error)) from error
         raise
     return connection
@@ -98,11 +114,25 @@ def keep_aside(path: Path, why: str, now: float) -> Path:
     for ending in reversed(_FILES):  # the file itself last: where it is, all of it is
         with suppress(FileNotFoundError):
             Path(f"{path}{ending}").rename(f"{aside}{ending}")
+    Path(f"{path}{_DAMAGED}").unlink(missing_ok=True)
     return aside
+
+
+def note_damage(path: Path, error: BaseException) -> None:
+    """Have the next start keep the state aside, if it is damage that a save has met with."""
+    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        Path(f"{path}{_DAMAGED}").touch(FILE_MODE)
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's result code; SQLITE_ERROR stands for what the tables do not have as they should, too."""
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version <= 0 and connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+        raise DamagedError(f"state version {version}")
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if version == 0 and tables:
         raise StateError(f"{path}: is a database, but no state of pgoauthd; give state.path another name")

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -26,7 +27,7 @@ from pgoauthd.logs.position import Position
 from pgoauthd.runtime.history import History, Wanted
 from pgoauthd.runtime.pieces import in_pieces
 from pgoauthd.runtime.retention import Retention, Tidied, tidy
-from pgoauthd.runtime.statefile import DamagedError, NewerError, keep_aside, lock, open_state
+from pgoauthd.runtime.statefile import DamagedError, NewerError, keep_aside, lock, note_damage, open_state, remember
 from pgoauthd.runtime.staterows import CLEAN, VERDICTS_IN_STATE, Rows, StateChanges
 from pgoauthd.runtime.verdictfile import Numbered, VerdictFile
 from pgoauthd.telemetry.ledger import Entries
@@ -62,20 +63,26 @@ class Saved(NamedTuple):
 class Store:
     """The state, open and locked for this process; a second process that opens it gets a StateError."""
 
-    def __init__(self, path: Path, verdicts_path: Path) -> None:
-        """`verdicts_path`: the file for verdicts between two saves."""
+    def __init__(self, path: Path, verdicts_path: Path, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        """`verdicts_path`: the file for verdicts between two saves; `patience_seconds`: how long a save is waited for.
+
+        StateError if the state is another process's, or no state, or its files cannot be opened.
+        """
         self._path = path
+        self._patience_seconds = patience_seconds
         self.kept_aside: Path | None = None
         """Where the state is now that was found and could not be used."""
         self.why_kept_aside = ""
-        self._lock = lock(path)
-        try:
+        with ExitStack() as opened:
+            self._lock = lock(path)
+            opened.callback(os.close, self._lock.descriptor)
             self._connection = self._open()
+            opened.callback(self._close_connection)
             self._verdict_file = _open_verdicts(verdicts_path)
+            opened.callback(self._verdict_file.close)
             self._read()
-        except BaseException:
-            os.close(self._lock.descriptor)
-            raise
+            remember(self._lock)
+            opened.pop_all()
         self._unwritten = Rows()
         self._working: asyncio.Task[Any] | None = None
         """What the disk was last given to do."""
@@ -88,9 +95,12 @@ class Store:
     ) -> None:
         """A write that hangs keeps file and lock until the process ends."""
         if self._working is None or self._working.done():
-            self._connection.close()
+            self._close_connection()
             os.close(self._lock.descriptor)
         self._verdict_file.close()
+
+    def _close_connection(self) -> None:
+        self._connection.close()
 
     def keep(self, verdict: SessionVerdict) -> None:
         """Have a verdict survive at once; OSError if that cannot be, and the next save has it."""
@@ -121,6 +131,8 @@ class Store:
         await in_pieces(rows.add(changes))
         self._unwritten.absorb(rows)
         await self._beside(self._write_unwritten())
+        if rows.problem:
+            raise StateError(f"{self._path}: a part of the state could not be saved ({rows.problem}); report this")
 
     async def tidy(self, retention: Retention) -> Tidied:
         """Delete outcomes that are too old or too many, as many as can be soon; StateError as of `save`."""
@@ -136,10 +148,11 @@ class Store:
         """Have the disk do something; StateError if that fails or takes too long, and then it goes on."""
         try:
             await self._wait_until_free()
-        except StateError:
+        except BaseException:
             work.close()
             raise
         self._working = working = asyncio.create_task(work)
+        working.add_done_callback(_look_at)
         await self._wait_until_free()
         try:
             return working.result()
@@ -149,20 +162,20 @@ class Store:
             raise StateError(f"{self._path}: the state could not be saved ({what}); check the disk") from error
 
     async def _wait_until_free(self) -> None:
-        if self._working is None or self._working.done():
-            return
-        await asyncio.wait([self._working], timeout=PATIENCE_SECONDS)
-        if not self._working.done():
-            raise StateError(f"{self._path}: the disk does not answer; look whether it does")
+        while (working := self._working) is not None and not working.done():
+            await asyncio.wait([working], timeout=self._patience_seconds)
+            if not working.done():
+                raise StateError(f"{self._path}: the disk does not answer; look whether it does")
 
     async def _write_unwritten(self) -> None:
         """What cannot be written stays to be written."""
         rows, self._unwritten = self._unwritten, Rows()
         try:
             await asyncio.to_thread(self._commit, rows)
-        except BaseException:
+        except BaseException as error:
             rows.absorb(self._unwritten)
             self._unwritten = rows
+            note_damage(self._path, error)
             raise
         self._verdict_file.saved_up_to(int(rows.head.get(VERDICTS_IN_STATE, b"0")))
 
@@ -199,7 +212,7 @@ class Store:
         since = self._verdict_file.read()
         try:
             self.saved = self._load(since)
-        except (msgspec.MsgspecError, sqlite3.DatabaseError, ValueError) as error:
+        except (msgspec.MsgspecError, sqlite3.DatabaseError, ValueError, TypeError, OverflowError) as error:
             self._connection.close()
             self._keep_aside(DamagedError(type(error).__name__))
             self._connection = open_state(self._path)
@@ -257,6 +270,12 @@ def _open_verdicts(path: Path) -> VerdictFile:
         raise StateError(
             f"{path}: the file for verdicts cannot be opened ({what}); check that the directory is there and writable"
         ) from error
+
+
+def _look_at(working: asyncio.Task[Any]) -> None:
+    """Nobody may wait any more for what went wrong, and it is told with the next save."""
+    if not working.cancelled():
+        working.exception()
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

@@ -67,6 +67,8 @@ ENDPOINTS = ("metadata", "jwks", "introspection")
 CACHE_RESULTS = ("hit", "negative_hit", "joined", "miss")
 KEY_CHANGES = ("added", "removed")
 RELOAD_OUTCOMES = ("applied", "unchanged", "refused")
+HISTORY = "history"
+"""The `sink` label of outcomes that the history lacks."""
 DELETE_CAUSES = ("age", "size")
 SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
 
@@ -262,6 +264,9 @@ class Metrics:
             "state_save_duration_seconds", "Time that a save of the state took."
         )
         self.state_size = registered.gauge("state_size_bytes", "Bytes in use in the state file, the history included.")
+        self.state_kept_aside = registered.gauge(
+            "state_kept_aside", "1 where the state could not be used at the start and was kept under another name."
+        )
         self.history_deleted = registered.counter(
             "history_deleted_outcomes", "Outcomes deleted from the history for their age or its size.", "cause"
         )
@@ -274,6 +279,7 @@ class Metrics:
             self.validation_duration.labels(stage)
         for kind in SHED_KINDS:
             self.callout_shed.labels(kind)
+        self.sink_dropped.labels(HISTORY)
         for cause in DELETE_CAUSES:
             self.history_deleted.labels(cause)
         for result in ("hit", "miss"):

@@ -22,6 +22,7 @@ from pgoauthd.correlation.mapped import Agreement
 from pgoauthd.correlation.outcome import Unmatched
 from pgoauthd.logs.readers import LogFormat
 from pgoauthd.telemetry import metrics
+from pgoauthd.telemetry.kept import CountedSeries
 from pgoauthd.telemetry.metrics import Metrics
 from pgoauthd.tokens.reasons import Reason
 from tests.dashboards.fix_promql import RULES
@@ -77,10 +78,14 @@ class Exposition:
         self.metrics.issuer_waiting.labels("corp").set(3)
         self.metrics.ident_readable.labels("main").set(1)
         self.metrics.reloaded.set(time.time() - 60)
+        self.metrics.state_saved.set(time.time() - 1)
+        self.metrics.state_size.set(1 << 20)
+        self.metrics.state_kept_aside.set(1)
+        self.metrics.state_save_duration.observe(0.004)
         for endpoint in metrics.ENDPOINTS:
             self.metrics.issuer_fetch_duration.labels("corp", endpoint).observe(0.02)
 
-    def _counters(self) -> Iterator[prometheus_client.Counter]:
+    def _counters(self) -> Iterator[prometheus_client.Counter | CountedSeries]:
         made = self.metrics
         for counter in (
             made.log_read,
@@ -108,6 +113,8 @@ class Exposition:
         yield from (made.reloads.labels(ending) for ending in metrics.RELOAD_OUTCOMES)
         yield from (made.notifications.labels("ops", ending) for ending in ("sent", "failed"))
         yield made.sink_dropped.labels("ops")
+        yield made.state_failures
+        yield from (made.history_deleted.labels(cause) for cause in metrics.DELETE_CAUSES)
 
     def wait_for(self, scrapes: int) -> None:
         with self.scraped:

@@ -135,7 +135,14 @@ def test_the_servers_group_can_reach_the_socket() -> None:
 
 
 def test_stopping_the_service_does_not_take_the_socket_away() -> None:
-    assert "RuntimeDirectory" not in settings(SERVICE)
+    made_and_removed = {Path("/run") / name for name in settings(SERVICE)["RuntimeDirectory"]}
+    assert Path(Callout().socket).parent not in made_and_removed
+
+
+def test_verdicts_outlive_the_service() -> None:
+    service = settings(SERVICE)
+    assert service["RuntimeDirectoryPreserve"] == ["yes"]
+    assert service["RuntimeDirectoryMode"] == ["0700"]
     assert settings(SERVICE)["Requires"] == ["pgoauthd.socket"]
     assert "pgoauthd.socket" in settings(SERVICE)["After"][0].split()
 
