@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -17,7 +17,9 @@ from pgoauthd.errors import ConfigError, PgoauthdError
 EPILOGUE = """\b
 Examples:
   pgoauthd demo                                   see it at work on a real PostgreSQL 18
+  pgoauthd events --identity alice@example.org    why could alice not log in?
   pgoauthd replay /var/log/postgresql/*.json      why did logins fail yesterday?
+  pgoauthd report --since 7d -o week.html         who logged in, and why were others refused?
   pgoauthd check-config /etc/pgoauthd/pgoauthd.toml
   pgoauthd map --ident-file pg_ident.conf --map people --identity alice@example.org
   pgoauthd run --config /etc/pgoauthd/pgoauthd.toml
@@ -133,6 +135,166 @@ def replay(
         as_json=as_json if as_json is not None else not sys.stdout.isatty(),
     )
     replay_files(list(files), options)
+
+
+def _complete_reason(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    from pgoauthd.tokens.reasons import BY_CODE
+
+    return [code for code in BY_CODE if code.startswith(begun)]
+
+
+EVENTS_EPILOGUE = """\b
+Examples:
+  pgoauthd events                                          the last 50
+  pgoauthd events --identity alice@example.org             why could alice not log in?
+  pgoauthd events --role 'app_*' --result refused --since 2h
+  pgoauthd events --client 192.0.2.0/24 --since 2026-11-22 --until 2026-11-23
+  pgoauthd events --reason expired --all | jq -r .identity | sort | uniq -c
+  pgoauthd events --follow                                 watch logins as they end
+
+\b
+A TIME is how long ago (45s, 30m, 2h, 7d, 1w), a date (2026-11-22: its first moment) or
+a time (2026-11-22T08:30, 2026-11-22T08:30:00+01:00). Without a zone it is UTC, as is
+all that is shown. Without --since, --last and --all you get the last 50.
+
+\b
+Options of one kind are joined by or, those of different kinds by and. In --role,
+--identity and --client * stands for any text. docs/reasons.md explains each REASON,
+docs/outcome.md each member of the JSON, docs/events.md how long events are kept.
+"""
+
+
+@cli.command(epilog=EVENTS_EPILOGUE)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="/etc/pgoauthd/pgoauthd.toml",
+    show_default=True,
+    help="The daemon's configuration, for [state] path.",
+)
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="The state file itself; the configuration is not read then."
+)
+@click.option("--since", metavar="TIME", help="Not before this.")
+@click.option("--until", metavar="TIME", help="Before this.")
+@click.option("--role", "roles", multiple=True, metavar="ROLE", help="The role asked for.")
+@click.option("--identity", "identities", multiple=True, metavar="WHO", help="Who the token says it is.")
+@click.option("--client", "clients", multiple=True, metavar="ADDRESS", help="Address, network, or [local].")
+@click.option(
+    "--reason", "reasons", multiple=True, metavar="REASON", shell_complete=_complete_reason, help="Why it ended so."
+)
+@click.option(
+    "--result",
+    "results",
+    multiple=True,
+    type=click.Choice(["success", "refused", "discovery", "abandoned"]),
+    help="How it ended.",
+)
+@click.option("--method", "methods", multiple=True, metavar="METHOD", help="As in pg_hba.conf: oauth, scram-sha-256, …")
+@click.option("--cluster", "clusters", multiple=True, metavar="NAME", help="Name of the cluster in the configuration.")
+@click.option("--last", type=click.IntRange(0), metavar="NUMBER", help="The newest so many of what fits.")
+@click.option("--all", "everything", is_flag=True, help="Everything that is kept.")
+@click.option("-f", "--follow", is_flag=True, help="Then wait, and print what comes, until Ctrl-C.")
+@click.option("--json/--table", "as_json", default=None, help="JSON lines, or a table.  [default: by output]")
+def events(config_path: Path, *, state: Path | None, as_json: bool | None, **asked: Any) -> None:  # noqa: ANN401 - EventsOptions has the types
+    """Show how logins ended and why, from the history that the daemon keeps.
+
+    On a terminal you get a table, in a pipe one JSON object per line (docs/outcome.md), oldest first. The daemon may
+    run or not. The history holds names and addresses of people: only root and the daemon's user may read it.
+    """
+    from pgoauthd.commands.events import EventsOptions, show_events
+
+    if state is None:
+        from pgoauthd.config.reader import load
+
+        state = Path(load(config_path, as_service=False).state.path)
+    as_json = as_json if as_json is not None else not sys.stdout.isatty()
+    show_events(EventsOptions(state=state, as_json=as_json, **asked))
+
+
+REPORT_EPILOGUE = """\b
+Examples:
+  pgoauthd report                                          the last seven days
+  pgoauthd report --since 24h --cluster main
+  pgoauthd report --since 2026-11-01 --until 2026-12-01 -o november.html
+  pgoauthd report --format json | jq '.causes.rows[] | {reason, count, remedy}'
+  pgoauthd report --format json --top 100000 | jq -r '.identities.rows[].name'
+  pgoauthd replay /var/log/postgresql/*.json | pgoauthd report --from - -o old.html
+  pgoauthd report --from outcomes.jsonl.1.gz --from outcomes.jsonl
+
+\b
+A TIME is how long ago (45s, 30m, 2h, 7d, 1w), a date (2026-11-22: its first moment) or
+a time (2026-11-22T08:30, 2026-11-22T08:30:00+01:00). Without a zone it is UTC, as is
+all that is shown.
+
+\b
+An HTML report is one file that loads nothing and runs no script. docs/report.md explains
+what is counted and each member of the JSON.
+"""
+
+
+@cli.command(epilog=REPORT_EPILOGUE)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The daemon's configuration, for [state] path.  [default: /etc/pgoauthd/pgoauthd.toml]",
+)
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="The state file itself; the configuration is not read then."
+)
+@click.option(
+    "--from",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Outcomes as JSON lines instead of the history; gzip too, - is standard input. May be repeated.",
+)
+@click.option("--since", metavar="TIME", help="Not before this.  [default: 7d; with --from all]")
+@click.option("--until", metavar="TIME", help="Before this.")
+@click.option("--cluster", "clusters", multiple=True, metavar="NAME", help="Of this cluster alone. May be repeated.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "html"]),
+    help="[default: by the ending of the output; text on a terminal, json in a pipe]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to this file, which only you may read; an older report there is replaced.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1, 100_000),
+    metavar="ROWS",
+    help="At most so many rows in each table.  [default: 20 as text, 100 in HTML, 1000 in JSON]",
+)
+def report(
+    config_path: Path | None,
+    *,
+    state: Path | None,
+    files: tuple[Path, ...],
+    form: str | None,
+    **asked: Any,  # noqa: ANN401 - ReportOptions has the types
+) -> None:
+    """Report who logged in, from where, how often, and why others were refused, over a period.
+
+    Reads the history that the daemon keeps, or outcomes as JSON lines. The report holds names and addresses of people.
+    """
+    if sum((config_path is not None, state is not None, bool(files))) > 1:
+        raise click.UsageError("--config, --state and --from each say where the outcomes are: give one of them")
+    from pgoauthd.commands.report import Format, ReportOptions, make_report
+
+    if state is None and not files:
+        from pgoauthd.config.reader import load
+
+        state = Path(load(config_path or Path("/etc/pgoauthd/pgoauthd.toml"), as_service=False).state.path)
+    make_report(ReportOptions(state=state, files=files, form=Format(form) if form is not None else None, **asked))
 
 
 @cli.command("map")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Container, Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Self
 
+import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +18,7 @@ from pgoauthd.correlation.outcome import Outcome, Result
 from pgoauthd.telemetry.log import printable
 from pgoauthd.tokens.reasons import Fault, Reason
 
-STYLES: dict[Result, str] = {
+STYLES: dict[str, str] = {
     Result.SUCCESS: "green",
     Result.REFUSED: "red",
     Result.DISCOVERY: "blue",
@@ -31,8 +33,10 @@ FAULTS: dict[Fault, str] = {
     Fault.SERVER: "server",
 }
 
-COLUMNS = ("time", "role", "identity", "client", "outcome", "why", "what to do")
-_WIDTHS = (12, 10, 22, 15, 10, 27, 60)
+_WIDTHS = {"UTC time": 12, "role": 10, "identity": 22, "client": 15, "outcome": 10, "why": 27}
+_NARROW_WIDTHS = {"UTC time": 8, "role": 9, "identity": 17, "client": 15, "why": 27}
+"""Fits 80 columns: "why" says the outcome, too, and there is no room for the cluster."""
+_CLUSTER_WIDTH = 10
 MIN_WIDTH_FOR_REMEDIES = 110
 WIDTH_WITHOUT_TERMINAL = 160
 
@@ -87,44 +91,92 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-class LiveRows:
-    """Prints outcomes as rows of one table while they come; without a terminal the rows are plain text."""
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What a row shows of an outcome; its JSON has the members of the same names."""
 
-    def __init__(self, console: Console) -> None:
+    time: datetime
+    cluster: str
+    role: str | None
+    identity: str | None
+    client_addr: str | None
+    result: str
+    reason: str
+    remedy: str
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        """Of an outcome that has not been saved."""
+        return cls(
+            time=datetime.fromtimestamp(outcome.time, UTC),
+            cluster=outcome.cluster,
+            role=outcome.role,
+            identity=outcome.identity,
+            client_addr=outcome.client_addr,
+            result=outcome.result,
+            reason=outcome.reason,
+            remedy=outcome.remedy,
+        )
+
+
+class LiveRows:
+    """Prints outcomes as rows of one table while they come; without a terminal the rows are plain text.
+
+    The time is UTC. Where the day is another than in the row before, and at first than `today`, a line says it.
+    """
+
+    def __init__(self, console: Console, *, today: date | None = None, clusters: bool = False) -> None:
         self._console = console
-        self._widths = _fit(console.width)
+        self._day = today if today is not None else datetime.now(UTC).date()
+        self._widths = _fit(console.width, clusters=clusters)
 
     def header(self) -> None:
         """The column titles."""
-        self._console.print(self._row(COLUMNS, "bold"))
+        self._console.print(self._line({title: title for title in self._widths}, "bold", self._widths))
 
     def add(self, outcome: Outcome) -> None:
         """One row; what does not fit is cut and marked with an ellipsis."""
-        cells = (
-            datetime.fromtimestamp(outcome.time, UTC).strftime("%H:%M:%S.%f")[:12],
-            _plain(outcome.role),
-            _plain(outcome.identity),
-            _plain(outcome.client_addr),
-            outcome.result.value,
-            outcome.reason.value if outcome.reason is not Reason.OK else "",
-            outcome.remedy if outcome.result is not Result.SUCCESS else "",
-        )
-        self._console.print(self._row(cells, STYLES[outcome.result]))
+        self.show(Row.of(outcome))
 
-    def _row(self, cells: Iterable[str], style: str) -> Text:
-        row = Text(no_wrap=True, overflow="ellipsis")
-        for title, width, cell in zip(COLUMNS, self._widths, cells, strict=True):
-            shown = Text(cell, style=style if title in ("outcome", "why") or style == "bold" else "")
+    def show(self, row: Row) -> None:
+        """As `add`."""
+        if row.time.date() != self._day:
+            self._day = row.time.date()
+            self._console.print(Text(f"{self._day}", style="bold"))
+        explained = row.reason != Reason.OK
+        cells = {
+            "UTC time": row.time.strftime("%H:%M:%S.%f")[: self._widths["UTC time"]],
+            "cluster": row.cluster,
+            "role": row.role,
+            "identity": row.identity,
+            "client": row.client_addr,
+            "outcome": row.result,
+            "why": row.reason if explained else "" if "outcome" in self._widths else row.result,
+            "what to do": row.remedy if explained else "",
+        }
+        self._console.print(self._line(cells, STYLES.get(row.result, ""), ("outcome", "why")))
+
+    def _line(self, cells: Mapping[str, str | None], style: str, styled: Container[str]) -> Text:
+        line = Text(no_wrap=True, overflow="ellipsis")
+        for title, width in self._widths.items():
+            shown = Text(_plain(cells[title]), style=style if title in styled else "")
             shown.truncate(width, overflow="ellipsis", pad=True)
-            row.append_text(shown).append(" ")
-        row.rstrip()
-        return row
+            line.append_text(shown).append(" ")
+        line.rstrip()
+        return line
 
 
-def _fit(console_width: int) -> tuple[int, ...]:
-    """The last column takes what is left, but is never narrower than it can be read."""
-    fixed = sum(_WIDTHS[:-1]) + len(_WIDTHS)
-    return (*_WIDTHS[:-1], max(20, console_width - fixed))
+def _fit(console_width: int, *, clusters: bool) -> Mapping[str, int]:
+    """The columns for which there is room, and how wide they are. The last one takes what is left."""
+    first = {"UTC time": _WIDTHS["UTC time"]} | ({"cluster": _CLUSTER_WIDTH} if clusters else {})
+    wide = first | _WIDTHS
+    if console_width >= MIN_WIDTH_FOR_REMEDIES:
+        return wide | {"what to do": max(20, console_width - _width(wide))}
+    return wide if console_width >= _width(wide) else _NARROW_WIDTHS
+
+
+def _width(widths: Mapping[str, int]) -> int:
+    """With a space after each column."""
+    return sum(widths.values()) + len(widths)
 
 
 def _plain(text: str | None) -> str:
@@ -142,6 +194,12 @@ def print_summary(console: Console, tally: Tally, notes: Iterable[str] = (), *, 
         console.print(Text("a wider terminal shows what to do; docs/reasons.md says it too", style="dim"))
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command what a closed pipe means to it."""
+        raise BrokenPipeError
+
+
 def open_console() -> Console:
     """Standard output; where that is no terminal, wide enough that nothing is cut."""
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH_WITHOUT_TERMINAL)
+    return _Console() if sys.stdout.isatty() else _Console(width=WIDTH_WITHOUT_TERMINAL)

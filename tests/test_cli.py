@@ -52,7 +52,7 @@ def test_version_is_that_of_the_package() -> None:
     assert (done.returncode, done.stdout) == (0, f"pgoauthd, version {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["run", "check-config", "replay", "demo", "completion"])
+@pytest.mark.parametrize("command", ["run", "check-config", "events", "report", "replay", "map", "demo", "completion"])
 def test_every_command_explains_itself(command: str) -> None:
     assert f"  {command} " in pgoauthd("--help").stdout
     done = pgoauthd(command, "--help")

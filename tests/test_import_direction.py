@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("correlation",),
     ("config", "telemetry"),
     ("runtime",),
-    ("replay", "report", "site", "validating", "observing", "generation", "reloader", "daemon"),
+    ("replay", "report", "reporting", "site", "validating", "observing", "generation", "reloader", "daemon"),
     ("commands", "demo"),
     ("cli", "__main__"),
 )
@@ -25,7 +25,7 @@ APART = {
     *((one, other) for one in ("tokens", "logs", "mapping") for other in ("tokens", "logs", "mapping") if one != other),
     ("telemetry", "config"),
 }
-PURE = ("tokens", "logs", "mapping", "correlation", "errors")
+PURE = ("tokens", "logs", "mapping", "correlation", "errors", "reporting")
 WORLDLY = {
     "aiohttp", "asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "prometheus_client", "select", "signal",
     "socket", "sqlite3", "structlog", "subprocess", "sys",
