@@ -34,7 +34,8 @@ class Waker(FileSystemEventHandler):
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._observer: BaseObserver | None = None
-        self._armed: frozenset[str] = frozenset()
+        self._armed: frozenset[str] | None = None
+        """None where it is disarmed; the empty set waits, too, for there may be no directory now."""
         self.watched: frozenset[str] = frozenset()
         """The directories whose changes wake now; others are only polled."""
 
@@ -58,7 +59,7 @@ class Waker(FileSystemEventHandler):
         """Watch nothing."""
         if self._observer is not None:
             self._observer.unschedule_all()
-        self._armed = self.watched = frozenset()
+        self._armed, self.watched = None, frozenset()
 
     async def wait(self, seconds: float) -> None:
         """Return when something has happened since it was armed, at the latest after so many seconds."""

@@ -167,3 +167,13 @@ async def test_what_happens_between_arming_and_waiting_is_not_missed(tmp_path: P
         waker.on_any_event(FileModifiedEvent(str(tmp_path / "a")))
         async with asyncio.timeout(DEADLINE):
             await waker.wait(2 * DEADLINE)
+
+
+async def test_after_a_wakening_there_may_be_no_directory_left_and_the_next_wait_takes_its_time(tmp_path: Path) -> None:
+    with Waker() as waker:
+        waker.arm(frozenset({str(tmp_path)}))
+        assert await is_woken(waker, lambda: waker.on_any_event(FileModifiedEvent(str(tmp_path / "a"))))
+        assert waker.arm(frozenset())
+        begun = asyncio.get_running_loop().time()
+        await waker.wait(0.05)
+        assert asyncio.get_running_loop().time() - begun >= 0.04  # and others had their turn meanwhile
