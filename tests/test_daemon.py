@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import socket
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.daemon import running
 from pgoauthd.demo.issuer import AUDIENCE, DEFAULT_SCOPE, DemoIssuer
 from pgoauthd.errors import StateError
+from pgoauthd.runtime.history import History, Wanted
 from pgoauthd.telemetry.metrics import Metrics
 from tests.fix_daemon import until
 from tests.fix_log import logging_to
@@ -116,6 +118,59 @@ async def test_a_restart_neither_repeats_nor_loses_an_outcome(tmp_path: Path) ->
             seen += collector.outcomes
     sessions = [outcome.session_id for outcome in seen]
     assert len(sessions) == len(set(sessions)) == 62
+
+
+def written(directory: Path) -> int:
+    """Bytes in its files."""
+    return sum(path.stat().st_size for path in directory.iterdir())
+
+
+async def read_all(config: Config, output: io.StringIO, publish: Collector) -> Metrics:
+    """Run a daemon until it has counted all of the log, and end it."""
+    size = written(Path(config.clusters[0].logs[0]))
+    with logging_to(output) as log:
+        async with running(config, log=log, publish=[publish]) as metrics:
+
+            async def counted() -> bool:
+                return total(metrics, "log_read_bytes") == size
+
+            await until(counted, "the log is read")
+    return metrics
+
+
+def total(metrics: Metrics, name: str) -> float:
+    """A counter as it is shown, all its series together."""
+    families = (family.samples for family in metrics.registry.collect())
+    return sum(sample.value for samples in families for sample in samples if sample.name == f"pgoauthd_{name}_total")
+
+
+async def test_counters_go_on_after_a_restart_and_the_history_has_each_outcome_once(tmp_path: Path) -> None:
+    config, collector = configured(tmp_path, "http://127.0.0.1:9/none"), Collector()
+    lines = CORPUS.read_bytes().splitlines(keepends=True)
+    path, shown = tmp_path / "log" / "postgresql.json", []
+    for part in (lines[: len(lines) // 2], lines[len(lines) // 2 :], []):
+        with path.open("ab") as out:
+            out.writelines(part)
+        metrics = await read_all(config, io.StringIO(), collector)
+        shown.append(total(metrics, "login_attempts"))
+        assert shown[-1] == len(collector.outcomes)
+    assert 0 < shown[0] < shown[1] == shown[2] == 62
+    with History(Path(config.state.path)) as history:
+        assert [json.loads(line)["id"] for line in history.outcomes(Wanted())] == [*range(1, 63)]
+
+
+async def test_a_damaged_state_is_kept_aside_and_said_and_the_daemon_goes_on_without_it(tmp_path: Path) -> None:
+    config, output = configured(tmp_path, "http://127.0.0.1:9/none"), io.StringIO()
+    await read_all(config, output, Collector())
+    (tmp_path / "state.db").write_bytes(b"no state any more" * 1_000)
+    (tmp_path / "log" / "postgresql.json").write_bytes(CORPUS.read_bytes())
+    collector = Collector()
+    await read_all(config, output, collector)
+    said = [json.loads(line) for line in output.getvalue().splitlines()]
+    (kept,) = (one["path"] for one in said if one["event"] == "state_kept_aside")
+    assert (tmp_path / kept).read_bytes() == b"no state any more" * 1_000
+    await read_all(config, output, collector)
+    assert len(collector.outcomes) == 62
 
 
 async def test_a_sink_that_breaks_does_not_stop_the_validation_of_logins(tmp_path: Path) -> None:

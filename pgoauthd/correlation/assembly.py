@@ -88,25 +88,34 @@ def assemble(cluster: str, session: Session, verdict: SessionVerdict | None, dec
 
 def _gather(session: Session) -> _Said:
     """From the first line to the last: what a later line says replaces what an earlier one said."""
-    said = _Said()
-    by_oauth = False
-    for line in (session.received, session.authenticated, session.authorized, session.cause, session.last):
-        if line is None:
-            continue
-        said.method = line.method or said.method
-        said.role = line.role if line.role is not None else said.role
-        said.database = line.database if line.database is not None else said.database
-        said.client_addr = line.client_addr or said.client_addr
-        said.client_port = line.client_port if line.client_port is not None else said.client_port
-        said.application_name = line.application_name or said.application_name
+    method = role = database = client_addr = client_port = application_name = hba_file = hba_line = usermap = None
+    delegated = by_oauth = False
+    for line in _lines(session):
+        method = line.method or method
+        role = line.role if line.role is not None else role
+        database = line.database if line.database is not None else database
+        client_addr = line.client_addr or client_addr
+        client_port = line.client_port if line.client_port is not None else client_port
+        application_name = line.application_name or application_name
         if line.hba_file is not None:
-            said.hba_file, said.hba_line = line.hba_file, line.hba_line
-        said.usermap = line.usermap or said.usermap
-        said.delegated |= line.delegated
+            hba_file, hba_line = line.hba_file, line.hba_line
+        usermap = line.usermap or usermap
+        delegated |= line.delegated
         by_oauth |= line.saying in _OAUTH_SAYINGS
-    if by_oauth and said.method is None:
-        said.method = "oauth"
-    return said
+    if by_oauth and method is None:
+        method = "oauth"
+    return _Said(
+        method, role, database, client_addr, client_port, application_name, hba_file, hba_line, usermap, delegated
+    )
+
+
+def _lines(session: Session) -> list[AuthEvent]:
+    """What is kept of the session, the last line last."""
+    kept = (session.received, session.authenticated, session.authorized, session.cause)
+    lines = [line for line in kept if line is not None]
+    if session.last is not None and (not lines or lines[-1] is not session.last):
+        lines.append(session.last)
+    return lines
 
 
 def _add_verdict(said: _Said, verdict: SessionVerdict) -> None:

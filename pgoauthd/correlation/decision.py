@@ -85,6 +85,8 @@ def _refused(session: Session, verdict: SessionVerdict | None) -> Decision:
     fatal = session.last if session.last is not None and session.last.kind is EventKind.FATAL else None
     if fatal is not None and fatal.saying is not None and (reason := SAID.get(fatal.saying)) is not None:
         return _say(Result.REFUSED, reason, fatal.detail)
+    if fatal is not None and fatal.reason_code is not None:
+        return _say(Result.REFUSED, BY_CODE.get(fatal.reason_code, Reason.VALIDATOR_REFUSED), fatal.detail)
     if session.cause is not None:
         return _from_cause(session.cause, session, verdict)
     if fatal is not None and fatal.saying is Saying.OAUTH_FAILED:
@@ -109,8 +111,6 @@ def _from_cause(cause: AuthEvent, session: Session, verdict: SessionVerdict | No
 
 def _oauth_failed(fatal: AuthEvent, session: Session, verdict: SessionVerdict | None) -> Decision:
     """The FATAL of OAuth without a line that says why: a discovery, unless somebody saw a token."""
-    if fatal.reason_code is not None:
-        return _say(Result.REFUSED, BY_CODE.get(fatal.reason_code, Reason.VALIDATOR_REFUSED), fatal.detail)
     if verdict is not None and not verdict.verdict.authorized:
         return _from_verdict(verdict)
     if verdict is not None:

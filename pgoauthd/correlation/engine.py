@@ -5,7 +5,6 @@ Synchronous and single-threaded. It never reads a clock: `now` is handed in, and
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -104,8 +103,8 @@ class Engine:
         self._known = state.known
         self._open = OrderedDict((key_of(it), it) for it in sorted(state.open, key=lambda it: it.first_seen))
         """In the order in which they began."""
-        settling = sorted((it.settling_since, key) for key, it in self._open.items() if it.settling_since is not None)
-        self._settling = OrderedDict((key, since) for since, key in settling)
+        settling = [(key, it.settling_since) for key, it in self._open.items() if it.settling_since is not None]
+        self._settling = OrderedDict(sorted(settling, key=lambda it: it[1]))
         """Those authorized, in that order, with the time."""
         silenced = sorted(state.silenced, key=lambda it: it.place)
         self._silenced = OrderedDict((it.key, it) for it in silenced)
@@ -143,7 +142,7 @@ class Engine:
         changed, ended = self._sessions_to_save.take(self._open)
         silenced, forgotten = self._silenced_to_save.take(self._silenced)
         return EngineChanges(
-            open=tuple(copy.copy(self._open[key]) for key in changed),
+            open=tuple(self._open[key].at_rest() for key in changed),
             ended=tuple(ended),
             silenced=tuple(self._silenced[key] for key in silenced),
             forgotten=tuple(forgotten),

@@ -24,7 +24,7 @@ _encoder = msgspec.json.Encoder()
 _MISLEADING = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 """Not escaped by JSON itself: line ends of Unicode and C1, and what changes the direction of text or cannot be seen."""
 
-_DEL = b"\x7f"
+_DEL = 0x7F
 """The only one of them in ASCII."""
 
 _CHOSEN_BY_CLIENTS = ("role", "database", "application_name")

@@ -6,10 +6,12 @@ docs/correlation.md is generated from TRANSITIONS.
 
 from __future__ import annotations
 
+import copy
 from enum import StrEnum
 
 import msgspec
 
+from pgoauthd.correlation.redacting import redact_texts
 from pgoauthd.logs.events import AuthEvent, EventKind, Saying
 
 
@@ -142,6 +144,14 @@ class Session(msgspec.Struct, gc=False, omit_defaults=True):
             case _:
                 pass
         return self.state
+
+    def at_rest(self) -> Session:
+        """A copy to be written down, in which what clients chose is as an outcome shows it: without tokens."""
+        resting = copy.copy(self)
+        for line in ("received", "authenticated", "authorized", "cause", "last"):
+            if (event := getattr(self, line)) is not None:
+                setattr(resting, line, redact_texts(event, ("role", "database", "application_name")))
+        return resting
 
     def fall_silent(self) -> State:
         """Move because nothing more was said for longer than an attempt may last."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from typing import Self
 
 import msgspec
 
 from pgoauthd.correlation.changes import Changes
+from pgoauthd.correlation.redacting import redact_texts
 from pgoauthd.mapping.prediction import MapPrediction
 from pgoauthd.tokens.verdict import Verdict
 
@@ -32,6 +34,10 @@ class SessionVerdict(msgspec.Struct, frozen=True, kw_only=True):
     delegated: bool = False
     mapping: MapPrediction | None = None
     """What pg_ident.conf says about it, where there is a map and the file could be read."""
+
+    def at_rest(self) -> Self:
+        """It as it is written down, in which what clients chose is as an outcome shows it: without tokens."""
+        return redact_texts(self, ("role", "database"))
 
 
 class VerdictChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +82,7 @@ class Verdicts:
     def take_changes(self) -> VerdictChanges:
         """What to save of those that wait that was not taken before."""
         added, gone = self._to_save.take(self._waiting)
-        return VerdictChanges(added=tuple(self._waiting[it] for it in added), gone=tuple(gone))
+        return VerdictChanges(added=tuple(self._waiting[it].at_rest() for it in added), gone=tuple(gone))
 
     def restore(self, saved: Iterable[SessionVerdict], now: float) -> None:
         """Keep verdicts that the last run has saved."""

@@ -29,6 +29,8 @@ from pgoauthd.telemetry.metrics import HISTORY, Metrics
 
 TICK_SECONDS = 0.5
 """How often silence is looked for and gauges are brought up to date."""
+LATE_SECONDS = 2.0
+"""Who wakes so much too late was stopped with all else, tails included: what is silent shows when they have looked."""
 SAVE_SECONDS = 0.2
 """How often at most outcomes are saved, and told."""
 IDLE_SAVE_SECONDS = 1.0
@@ -109,7 +111,7 @@ class House:
         if waiting is None or self._store is None:
             return
         try:
-            self._store.keep(waiting)
+            self._store.keep(waiting.at_rest())
         except OSError as error:
             if not self._keeping_fails:
                 self._log.error("verdict_not_kept", problem=error.strerror or str(error), remedy="check state.path")
@@ -133,11 +135,15 @@ class House:
             await self._save(self._store, clean=True)
 
     async def _keep_ticking(self, clock: Clock, notifier: Notifier, watchdog_seconds: float | None) -> None:
-        pinged = clock.monotonic()
+        pinged, held_up = clock.monotonic(), False
         while True:
+            begun = clock.monotonic()
             await clock.sleep(TICK_SECONDS)
-            self._observation.tick(self._tails)
             now = clock.monotonic()
+            held_up = not held_up and now - begun >= TICK_SECONDS + LATE_SECONDS
+            if held_up:
+                continue
+            self._observation.tick(self._tails)
             if watchdog_seconds is not None and now - pinged >= watchdog_seconds and self._all_get_on(now):
                 notifier.watchdog()
                 pinged = now
@@ -188,7 +194,7 @@ class House:
             self._saved_positions = part.positions
             self._metrics.sink_dropped.labels(HISTORY).inc(store.take_left_out())
             self._metrics.ledger.show(part.changes.counters)
-            await in_pieces(map(self._tell, part.changes.outcomes))
+            await in_pieces(map(self._tell_one, part.changes.outcomes))
 
     def _take(self, store: Store, *, clean: bool) -> Part | None:
         """All that has changed, as of this moment; None if that is nothing."""
@@ -211,6 +217,13 @@ class House:
             clean=clean,
         )
         return Part(changes, positions)
+
+    def _tell_one(self, outcome: Outcome) -> None:
+        """Whatever goes wrong with one, the others are told: none of them is told again."""
+        try:
+            self._tell(outcome)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._log.error("outcome_not_told", id=outcome.id, problem=type(error).__name__)
 
     def _tell_failure(self, error: StateError) -> None:
         """Once; the next save tries again."""

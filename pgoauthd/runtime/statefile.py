@@ -29,6 +29,8 @@ _DAMAGED = "-damaged"
 """Ending of the name of an empty file that says so of the state beside it."""
 _FILES = ("", "-wal", "-shm")
 """What SQLite appends to the name."""
+_INCREMENTAL = 2
+"""Of `PRAGMA auto_vacuum`."""
 
 
 class DamagedError(Exception):
@@ -71,7 +73,7 @@ def lock(path: Path) -> Lock:
 
 
 def remember(held: Lock) -> None:
-    """The file is a state of pgoauthd's: from now on, where it cannot be used, it is damaged and not somebody else's."""
+    """The file is a state of pgoauthd: from now on, where it cannot be used, it is damaged and not somebody else's."""
     if not held.known:
         with suppress(OSError):  # no space: the next start notes it
             os.pwrite(held.descriptor, _KNOWN, 0)
@@ -143,6 +145,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     if version < stateschema.VERSION:
         _bring_up_to_date(connection, version)
+    _let_shrink(connection)
     _check(connection)
 
 
@@ -155,7 +158,11 @@ def _bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {stateschema.VERSION}")
     connection.execute("COMMIT")
-    if version:
+
+
+def _let_shrink(connection: sqlite3.Connection) -> None:
+    """A file of version 1 cannot; a kill may have come between its migration and this."""
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("VACUUM")
 
@@ -166,6 +173,7 @@ def _check(connection: sqlite3.Connection) -> None:
         (found,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
         if found != "ok":
             raise DamagedError(f"table {table}: {found}")
+    connection.execute("SELECT body FROM outcome ORDER BY id DESC LIMIT 1").fetchone()  # where the next ones will be
 
 
 def _what(error: Exception) -> str:

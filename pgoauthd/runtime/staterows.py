@@ -65,7 +65,9 @@ class Rows:
         self.put: dict[Series, float] = {}
         self.outcomes: list[OutcomeRow] = []
         self.left_out = 0
-        """Outcomes that were too many."""
+        """Outcomes that were too many, or cannot be written."""
+        self.problem = ""
+        """Why a row cannot be written, where there is one: all else is."""
 
     def absorb(self, later: Rows) -> None:
         """Lay what changed later over this."""
@@ -90,10 +92,10 @@ class Rows:
             self.added[series] = self.added.get(series, 0.0) + amount
         self.put |= changes.counters.put
         for name, (positions, engine) in changes.clusters.items():
-            self.clusters[name] = (_encode(positions), _encode(engine.known))
+            self.clusters[name] = (self._encoded_positions(positions), _encode(engine.known))
             yield from self._add_engine(name, engine)
         for verdict in changes.verdicts.added:
-            self.verdicts[verdict.session_id] = _encode(verdict)
+            self.verdicts[verdict.session_id] = self._encoded(verdict)
             yield
         self.verdicts |= dict.fromkeys(changes.verdicts.gone)
         for outcome in changes.outcomes:
@@ -103,12 +105,25 @@ class Rows:
     def _add_outcome(self, outcome: Outcome) -> None:
         try:
             self.outcomes.append(_row_of(outcome))
-        except Exception:  # noqa: BLE001 - whatever is wrong with one outcome, all else is saved
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one outcome, all else is saved
+            self.problem = type(error).__name__
             self.left_out += 1
+
+    def _encoded(self, value: object) -> bytes | None:
+        try:
+            return _encode(value)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, all else is saved
+            self.problem = type(error).__name__
+            return None
+
+    def _encoded_positions(self, positions: Sequence[Position]) -> bytes:
+        """Without those that cannot be written, as of a file whose name is no UTF-8."""
+        encoded = self._encoded(positions)
+        return encoded if encoded is not None else _encode([it for it in positions if self._encoded(it) is not None])
 
     def _add_engine(self, cluster: str, engine: EngineChanges) -> Iterator[None]:
         for session in engine.open:
-            self.sessions[cluster, key_of(session)] = _encode(session)
+            self.sessions[cluster, key_of(session)] = self._encoded(session)
             yield
         self.sessions |= {(cluster, key): None for key in engine.ended}
         self.silenced |= {(cluster, it.key): (it.place, it.state.value) for it in engine.silenced}

@@ -84,6 +84,8 @@ class Store:
             remember(self._lock)
             opened.pop_all()
         self._unwritten = Rows()
+        self._left_out = 0
+        """Outcomes that no save has written."""
         self._working: asyncio.Task[Any] | None = None
         """What the disk was last given to do."""
 
@@ -141,7 +143,8 @@ class Store:
 
     def take_left_out(self) -> int:
         """How many outcomes the history lacks since this was last asked, because the state could not be saved."""
-        count, self._unwritten.left_out = self._unwritten.left_out, 0
+        count = self._left_out + self._unwritten.left_out
+        self._left_out = self._unwritten.left_out = 0
         return count
 
     async def _beside(self, work: Coroutine[None, None, T]) -> T:
@@ -177,6 +180,7 @@ class Store:
             self._unwritten = rows
             note_damage(self._path, error)
             raise
+        self._left_out += rows.left_out
         self._verdict_file.saved_up_to(int(rows.head.get(VERDICTS_IN_STATE, b"0")))
 
     def _commit(self, rows: Rows) -> None:
@@ -193,7 +197,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            return open_state(self._path)
+            return _open_again(self._path) if self._lock.known else open_state(self._path)
         except DamagedError as error:
             if not self._lock.known:
                 raise StateError(
@@ -260,6 +264,13 @@ class Store:
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(query).fetchall()
+
+
+def _open_again(path: Path) -> sqlite3.Connection:
+    """Open what was a state: SQLite would take an empty file for a new one, and nobody would hear of the loss."""
+    if path.is_file() and path.stat().st_size <= 1:
+        raise DamagedError("it is empty")
+    return open_state(path)
 
 
 def _open_verdicts(path: Path) -> VerdictFile:

@@ -7,6 +7,7 @@ is best in a file system in memory. What is in the file is numbered; the state s
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,9 @@ class VerdictFile:
         self.was_there = path.exists()
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, FILE_MODE)
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise OSError("is not a file")
         self._size = 0
         self._last = 0
         """The number of the newest verdict in it."""

@@ -53,9 +53,10 @@ class KeptGauge:
 class KeptHistogram:
     """A histogram by its labels; each bucket is counted on its own, not together with those below it."""
 
-    def __init__(self, name: str, buckets: Sequence[float], ledger: Ledger) -> None:
+    def __init__(self, name: str, labels: Sequence[str], buckets: Sequence[float], ledger: Ledger) -> None:
         """`buckets`: upper bounds, ascending, without the infinite one."""
         self.name = name
+        self._labels = labels
         self._bounds = buckets
         self._names = (*map(str, buckets), INFINITE)
         self._ledger = ledger
@@ -79,11 +80,18 @@ class KeptHistogram:
         self._ledger.add((self.sum_series, labels), value)
 
     def declare(self, *labels: str) -> list[float]:
-        """The series with these labels as it is shown, all 0 at first."""
+        """The series with these labels as it is shown, all 0 at first; ValueError for more labels, or fewer."""
+        if len(labels) != len(self._labels):
+            raise ValueError(f"{self.name} has {len(self._labels)} labels")
         return self._shown.setdefault(labels, [0.0] * (len(self._names) + 1))
 
     def show_bucket(self, labels: tuple[str, ...], amount: float) -> None:
-        """Add to what is shown; a bucket that there is no more counts as the next larger one."""
+        """Add to what is shown; a bucket that there is no more counts as the next larger one.
+
+        ValueError for what is no bucket or no count.
+        """
+        if amount < 0:
+            raise ValueError(f"{self.name}: a count is never negative")
         *others, bucket = labels
         self.declare(*others)[bisect_left(self._bounds, float(bucket))] += amount
 

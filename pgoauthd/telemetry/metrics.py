@@ -6,7 +6,7 @@ Label values come from closed enums or from the configuration, never from users 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -70,6 +70,7 @@ RELOAD_OUTCOMES = ("applied", "unchanged", "refused")
 HISTORY = "history"
 """The `sink` label of outcomes that the history lacks."""
 DELETE_CAUSES = ("age", "size")
+PROBE_STEPS = ("token", "connect", "tls", "sasl", "ready")
 SHED_KINDS = ("connections", "connections_per_uid", "uid", "size", "deadline", "request")
 
 
@@ -121,7 +122,7 @@ class _Registered:
 
     def kept_histogram(self, name: str, text: str, *labels: str) -> KeptHistogram:
         self._note("histogram", name, text, labels, kept=True)
-        histogram = KeptHistogram(name, DURATION_BUCKETS, self.ledger)
+        histogram = KeptHistogram(name, labels, DURATION_BUCKETS, self.ledger)
         self.registry.register(_Shown(histogram, f"pgoauthd_{name}", text, labels))
         self._shown_by[histogram.bucket_series] = histogram.show_bucket
         self._shown_by[histogram.sum_series] = histogram.show_sum
@@ -249,6 +250,7 @@ class Metrics:
         self.notifications = counter("notifications", "Notifications sent by the daemon itself.", "sink", "outcome")
         self.sink_dropped = counter("sink_dropped", "Outcomes that a sink could not take.", "sink")
         self._register_state(registered)
+        self._register_probes(registered)
         self.build = gauge("build_info", "1; version in the labels.", "version", "python")
         self.build.labels(__version__, platform.python_version()).set(1)
         self._declare_closed_sets()
@@ -269,6 +271,24 @@ class Metrics:
         )
         self.history_deleted = registered.counter(
             "history_deleted_outcomes", "Outcomes deleted from the history for their age or its size.", "cause"
+        )
+
+    def _register_probes(self, registered: _Registered) -> None:
+        self.probe_success = registered.gauge(
+            "probe_success", "1 where the last probe got through all steps.", "probe", "server"
+        )
+        self.probe_step_duration = registered.gauge(
+            "probe_step_duration_seconds",
+            "Time that a step of the last probe took; there only where it was begun.",
+            "probe",
+            "server",
+            "step",
+        )
+        self.probe_failures = registered.counter(
+            "probe_failures", "Probes that failed, by the step that did.", "probe", "server", "step"
+        )
+        self.probe_last_success = registered.gauge(
+            "probe_last_success_timestamp_seconds", "When a probe last got through all steps.", "probe", "server"
         )
 
     def _declare_closed_sets(self) -> None:
@@ -322,6 +342,35 @@ class Metrics:
             for endpoint in ENDPOINTS:
                 _drop(self.issuer_breaker_open, issuer, endpoint)
 
+    def declare_probes(self, probes: Iterable[tuple[str, str]]) -> None:
+        """Start the counters of probes, each with its name and server, at 0; a gauge before a result would lie."""
+        for probe, server in probes:
+            for step in PROBE_STEPS:
+                self.probe_failures.labels(probe, server, step)
+
+    def forget_probes(self, probes: Iterable[tuple[str, str]]) -> None:
+        """Drop the gauges of probes that are made no more."""
+        for probe, server in probes:
+            for gauge in (self.probe_success, self.probe_last_success):
+                _drop(gauge, probe, server)
+            for step in PROBE_STEPS:
+                _drop(self.probe_step_duration, probe, server, step)
+
+    def count_probe(
+        self, probe: tuple[str, str], *, failed_step: str | None, seconds: Mapping[str, float], now: float
+    ) -> None:
+        """Count one probe, by name and server; `seconds` are those of the steps that were begun."""
+        self.probe_success.labels(*probe).set(failed_step is None)
+        for step in PROBE_STEPS:
+            if step in seconds:
+                self.probe_step_duration.labels(*probe, step).set(seconds[step])
+            else:
+                _drop(self.probe_step_duration, *probe, step)
+        if failed_step is None:
+            self.probe_last_success.labels(*probe).set(now)
+        else:
+            self.probe_failures.labels(*probe, failed_step).inc()
+
     def _declare_issuer(self, issuer: str) -> None:
         for endpoint in ENDPOINTS:
             for outcome in FETCH_OUTCOMES:
@@ -357,7 +406,14 @@ class Metrics:
         self.sessions_open.labels(cluster)
         self.log_lag.labels(cluster)
         self.server_authentication.declare(cluster)
-        self.ledger.show(self._unclaimed.pop(cluster, Entries({}, {})))
+        self._show_saved(self._unclaimed.pop(cluster, Entries({}, {})))
+
+    def _show_saved(self, saved: Entries) -> None:
+        """What this version declares otherwise, or what cannot have been counted, is passed over."""
+        for of_kind in saved:
+            for series, value in of_kind.items():
+                with suppress(ValueError):
+                    self.ledger.show(Entries({series: value}, {}))
 
     def _begin(self, metric: KeptCounter, *labels: str) -> None:
         """Start a series of a kept counter at 0."""

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pgoauthd.correlation.engine import Engine, EngineState, Known, Limits
+from pgoauthd.correlation.engine import (
+    MAX_DECIDED_BY_SILENCE,
+    Engine,
+    EngineChanges,
+    EngineState,
+    Known,
+    Limits,
+    Silenced,
+)
 from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
 from pgoauthd.correlation.session import ENDS, TRANSITIONS, State, Step
 from pgoauthd.correlation.verdicts import Verdicts
@@ -450,4 +458,113 @@ def test_a_login_that_began_before_the_first_logged_connection_is_none() -> None
 def test_where_connections_are_not_logged_a_success_needs_none() -> None:
     desk = Desk(state=EngineState(known=Known(validated_since=START - 10)))
     desk.read(*forged(100))
+    assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
+
+
+def test_a_login_that_came_and_went_leaves_nothing_to_save(desk: Desk) -> None:
+    desk.verdicts.add(verdict(), START)
+    desk.read(received(), authenticated(), authorized(), ready())
+    assert desk.engine.take_changes() == EngineChanges(known=desk.engine.state.known)
+    assert not desk.engine.take_changes().matter
+    assert not desk.verdicts.take_changes().matter
+
+
+def test_whoever_never_saves_keeps_nothing_of_what_is_over(desk: Desk) -> None:
+    for start in range(0, 30_000, 1_000):
+        for pid in range(start + 1, start + 1_001):
+            desk.engine.observe([received(pid=pid), fatal(pid=pid)], START)
+    changes = desk.engine.take_changes()
+    assert (changes.open, changes.ended, changes.silenced, changes.forgotten) == ((), (), (), ())
+
+
+def test_an_attempt_is_to_be_saved_when_it_begins_when_it_moves_and_when_it_ends(desk: Desk) -> None:
+    desk.read(received())
+    begun = desk.engine.take_changes()
+    assert desk.engine.take_changes() == EngineChanges(known=begun.known)
+    desk.read(authenticated())
+    moved = desk.engine.take_changes()
+    desk.read(authorized(), ready())
+    ended = desk.engine.take_changes()
+    assert [session.state for session in begun.open + moved.open] == [State.RECEIVED, State.AUTHENTICATED]
+    assert (ended.open, ended.ended) == ((), (session_id(),))
+
+
+def test_what_was_taken_to_be_saved_does_not_move_any_more(desk: Desk) -> None:
+    desk.read(received())
+    taken = desk.engine.take_changes()
+    desk.read(authenticated(), authorized())
+    assert (taken.open[0].state, taken.open[0].authenticated) == (State.RECEIVED, None)
+
+
+def test_what_silence_has_decided_is_to_be_saved_and_forgotten_when_the_process_id_comes_again(desk: Desk) -> None:
+    desk.read(received(with_id=False))
+    desk.wait(70)
+    silenced = desk.engine.take_changes()
+    desk.read(received(80, with_id=False))
+    again = desk.engine.take_changes()
+    assert [(it.key, it.state) for it in silenced.silenced] == [(PID, State.ABANDONED)]
+    assert (again.silenced, again.forgotten) == ((), (PID,))
+    assert [it.pid for it in again.open] == [PID]
+
+
+def test_an_attempt_that_is_given_up_for_lack_of_room_is_to_be_forgotten() -> None:
+    desk = Desk(limits=Limits(max_open=1))
+    desk.read(received(pid=1))
+    desk.engine.take_changes()
+    desk.read(received(pid=2))
+    changes = desk.engine.take_changes()
+    assert ([it.pid for it in changes.open], changes.ended) == ([2], (session_id(1),))
+
+
+def test_of_what_silence_has_decided_the_oldest_is_forgotten_and_the_places_go_on_after_a_restart() -> None:
+    first = Desk()
+    first.read(*(received(pid=pid) for pid in (3, 1, 2)))
+    first.wait(70)
+    second = Desk(state=first.engine.state)
+    second.read(*(received(80, pid=pid) for pid in range(10, 10 + MAX_DECIDED_BY_SILENCE - 2)))
+    second.engine.take_changes()
+    second.wait(150)
+    silenced = second.engine.state.silenced
+    assert len(silenced) == MAX_DECIDED_BY_SILENCE
+    assert [it.key for it in silenced[:3]] == [session_id(1), session_id(2), session_id(10)]
+    assert second.engine.take_changes().forgotten == (session_id(3),)
+    places = [it.place for it in silenced]
+    assert places == sorted(set(places))
+
+
+def test_the_order_of_what_was_decided_by_silence_is_that_of_the_places_whatever_the_order_of_rows() -> None:
+    silenced = tuple(Silenced(session_id(pid), place, State.REFUSED) for pid, place in ((1, 30), (2, 10), (3, 20)))
+    desk = Desk(state=EngineState(silenced=silenced))
+    assert [it.place for it in desk.engine.state.silenced] == [10, 20, 30]
+
+
+def test_restored_attempts_are_in_the_order_in_which_they_began_whatever_the_order_of_rows() -> None:
+    first = Desk()
+    first.read(received(0, pid=3), received(1, pid=1), received(2, pid=2))
+    rows = tuple(sorted(first.engine.state.open, key=lambda it: it.pid))
+    second = Desk(state=EngineState(open=rows))
+    assert [outcome.pid for outcome in second.wait(66.5)] == [3, 1]
+
+
+def test_attempts_with_and_without_session_ids_that_were_authorized_at_once_can_be_restored() -> None:
+    first = Desk()
+    for with_id in (False, True):
+        lines = [received(with_id=with_id), authenticated(with_id=with_id), authorized(with_id=with_id)]
+        first.engine.observe(lines, START)
+    second = Desk(state=first.engine.state)
+    assert len(second.wait(5.1)) == 2
+
+
+def test_other_limits_are_gone_by_from_now_on_and_what_is_open_stays(desk: Desk) -> None:
+    desk.read(received())
+    desk.engine.use(Limits(authentication_timeout=10.0), validated_since=START)
+    assert desk.engine.validated_since == START
+    assert one(desk.wait(16)) == (Result.ABANDONED, Reason.CLIENT_GONE)
+
+
+def test_a_cluster_that_judges_no_tokens_any_more_needs_no_verdicts(desk: Desk) -> None:
+    desk.engine.use(Limits(), validated_since=START - 10)
+    desk.read(received(), authenticated(), authorized())
+    desk.engine.use(Limits(), validated_since=None)
+    desk.read(ready())
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0

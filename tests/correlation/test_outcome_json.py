@@ -8,9 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pgoauthd.correlation.outcome_json import encode
-from pgoauthd.logs.redaction import REDACTED
+from pgoauthd.correlation.outcome_json import encode, rfc3339
+from pgoauthd.logs.redaction import REDACTED, redact
 from pgoauthd.mapping.prediction import Expected, MapPrediction, TriedLine
+from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import KeptClaims
 from tests.fix_outcomes import outcome
 
@@ -45,6 +46,27 @@ def test_a_token_in_a_text_of_a_client_is_redacted(member: str, token: str) -> N
     line = encode(outcome(**fields))
     assert token[:24] not in line.decode()
     assert json.loads(line)[member] == f"x {REDACTED}"
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_no_sentence_of_ours_looks_like_a_token(reason: Reason) -> None:
+    """`encode` takes them as they are."""
+    assert redact(reason.sentence) == reason.sentence
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (-0.25, "1969-12-31T23:59:59.750Z"),
+        (1_795_310_000.0, "2026-11-22T01:13:20.000Z"),
+        (1_795_310_000.599, "2026-11-22T01:13:20.599Z"),
+        (1_795_310_000.9996, "2026-11-22T01:13:21.000Z"),
+        (32_503_679_999.999, "2999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_a_time_is_rfc_3339_with_milliseconds(seconds: float, text: str) -> None:
+    assert rfc3339(seconds) == text
 
 
 def test_an_identity_that_claims_vouch_for_stays_readable() -> None:
