@@ -100,7 +100,7 @@ def as_stderr(record: dict[str, object]) -> str:
     lines = [f"{prefix}{record['error_severity']}:  {record['message']}"]
     if "detail" in record:
         lines.append(f"{prefix}DETAIL:  {record['detail']}")
-    return "\n".join(line.replace("\n", "\n\t") if i == 0 else line for i, line in enumerate(lines))
+    return "\n".join(line.replace("\n", "\n\t") for line in lines)
 
 
 RENDER = {"jsonlog": lambda record: json.dumps(record, separators=(",", ":")), "csvlog": as_csv, "stderr": as_stderr}

@@ -11,18 +11,18 @@ import re
 
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.lines import Ending, ReadStats, Scan
-from pgoauthd.logs.marks import BELOW_FATAL, LEVELS, STARTS
+from pgoauthd.logs.marks import STARTS
 from pgoauthd.logs.records import NO_ERROR, Record, read_client
-from pgoauthd.logs.sayings import Sayings
+from pgoauthd.logs.sayings import FATAL, Sayings
 from pgoauthd.logs.times import Timestamps
 
 _BELOW_FATAL = rb'G,[0-9A-Z]{5},"' + STARTS
+"""With the letter that LOG and WARNING end in, one search finds both."""
 _FATAL = rb'FATAL,[0-9A-Z]{5},"'
 """Two searches: with a fixed beginning each is many times faster than one for both."""
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 """Possessive, like all repetitions here that could be long: what does not match fails at once."""
 _BARE = rb'[^",\n]*+'
-_NO_ERROR = NO_ERROR.encode()
 _STAMP = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 _OPTIONAL = b"(?:" + _QUOTED + b")?+"
 
@@ -70,8 +70,6 @@ ENTRY_HEAD = _HEAD + b","
 """How every entry begins: the 13 columns before the message."""
 _ENTRY = ENTRY_HEAD + _TAIL + b"(?:,(?:" + _QUOTED + b"|" + _BARE + rb"))*+\r?\n"
 """The 26 columns of PostgreSQL 14 to 19 (write_csvlog()), and any that later versions may append."""
-_LINE = rb'(?:[^"\n]++|"[^"]*+")*+\n'
-"""Up to a newline that no quotes enclose; a doubled quote reads as two quoted stretches."""
 _MAX_HEAD_BYTES = 4096
 """More than the columns before the message can take: two names and a host name."""
 
@@ -81,11 +79,10 @@ class CsvlogScanner:
 
     def __init__(self, timestamps: Timestamps) -> None:
         self._timestamps = timestamps
-        self._sayings = Sayings()
+        self._understand = Sayings().understand
         self._below_fatal = re.compile(_BELOW_FATAL)
         self._fatal = re.compile(_FATAL)
-        self._match = re.compile(_ENTRY).match
-        self._match_line = re.compile(_LINE).match
+        self._match = re.compile(_ENTRY.decode(), re.ASCII).match
 
     def scan(self, data: bytes, ending: Ending, stats: ReadStats) -> Scan:
         """Events of all whole entries; one that has begun waits for its end."""
@@ -96,13 +93,20 @@ class CsvlogScanner:
             if at < done:
                 continue
             start = _start(data, at)
-            entry = self._match(data, start) if start >= 0 else None
-            if entry is not None and entry.start("severity") == at:
+            stop = _stop(data, at) if start >= 0 else 0
+            # A character for each byte: names and numbers of bytes mean what they say.
+            entry = self._match(data[start:stop].decode("latin-1")) if stop else None
+            if entry is not None and start + entry.end("severity") == at:
                 stats.entries_seen += 1
-                done = entry.end()
-                if (event := self._understand(entry, stats)) is not None:
+                done = stop
+                try:
+                    event = self._understand(_record(entry), self._timestamps.read(entry["time"]))
+                except (ValueError, OverflowError):
+                    stats.parse_failures += 1
+                    continue
+                if event is not None:
                     events.append(event)
-            elif ending is not Ending.OVER and number == len(hits) and start >= 0 and not self._match_line(data, start):
+            elif ending is not Ending.OVER and number == len(hits) and start >= 0 and not stop:
                 return Scan(events, start)
             else:
                 stats.parse_failures += 1
@@ -111,24 +115,16 @@ class CsvlogScanner:
         return Scan(events, max(done, data.rfind(b"\n", 0, max(len(data) - _MAX_HEAD_BYTES, 0)) + 1))
 
     def _hits(self, data: bytes) -> list[int]:
-        """Where the severities begin of what may be entries of ours, in order."""
-        hits = [hit.start() for hit in self._fatal.finditer(data)]
-        for hit in self._below_fatal.finditer(data):
-            at = hit.start()
-            hits += [at - len(rest) for rest in BELOW_FATAL if data.endswith(rest, 0, at)]
+        """Where the severities end of what may be entries of ours, in order."""
+        hits = [hit.start() + len(FATAL) for hit in self._fatal.finditer(data)]
+        below = (hit.start() + 1 for hit in self._below_fatal.finditer(data))
+        hits += [at for at in below if data.endswith((b"LOG", b"WARNING"), 0, at)]
         hits.sort()
         return hits
 
-    def _understand(self, entry: re.Match[bytes], stats: ReadStats) -> AuthEvent | None:
-        try:
-            return self._sayings.understand(_record(entry), self._timestamps.read(entry["time"].decode()))
-        except (ValueError, OverflowError):
-            stats.parse_failures += 1
-            return None
-
 
 def _start(data: bytes, at: int) -> int:
-    """Where the entry begins whose severity is at `at`: after the nearest newline outside quotes; -1 if not here."""
+    """Where the entry begins that `at` is in: after the nearest newline outside quotes, if `at` is; -1 if not here."""
     start = data.rfind(b"\n", 0, at) + 1
     while data.count(b'"', start, at) % 2:
         if start == 0:
@@ -137,31 +133,43 @@ def _start(data: bytes, at: int) -> int:
     return start
 
 
-def _record(entry: re.Match[bytes]) -> Record:
+def _stop(data: bytes, at: int) -> int:
+    """Where the entry ends that `at` is in: behind the next newline outside quotes, as `at` is; 0 if not here."""
+    stop, quotes = at, 0
+    while True:
+        newline = data.find(b"\n", stop) + 1
+        quotes += data.count(b'"', stop, newline)
+        if newline == 0 or quotes % 2 == 0:
+            return newline
+        stop = newline
+
+
+def _record(entry: re.Match[str]) -> Record:
+    fields = entry.groups()
+    if not entry.string.isascii():
+        fields = tuple(field and field.encode("latin-1").decode("utf-8", "replace") for field in fields)
     (
         _, role, database, pid, client, session, line, severity, state, message, detail, context, application, backend
-    ) = entry.groups()  # fmt: skip
-    client_addr, client_port = read_client(_text(client))
+    ) = fields  # fmt: skip
+    client_addr, client_port = read_client(_text(client) if client else None)
     return Record(
-        role=_text(role),
-        database=_text(database),
+        role=_text(role) if role else None,
+        database=_text(database) if database else None,
         pid=int(pid),
         client_addr=client_addr,
         client_port=client_port,
-        session_id=session.decode(),
+        session_id=session,
         line_num=int(line),
-        severity=LEVELS[severity],
-        sqlstate=state.decode() if state != _NO_ERROR else None,
-        message=_text(message) or "",
-        detail=_text(detail),
-        context=_text(context),
-        application_name=_text(application),
-        backend_type=_text(backend),
+        severity=severity,
+        sqlstate=state if state != NO_ERROR else None,
+        message=_text(message) if message else "",
+        detail=_text(detail) if detail else None,
+        context=_text(context) if context else None,
+        application_name=_text(application) if application else None,
+        backend_type=_text(backend) if backend else None,
     )
 
 
-def _text(field: bytes | None) -> str | None:
-    """What stands between the quotes of a field; None for an empty one, quoted or not."""
-    if not field:
-        return None
-    return (field.replace(b'""', b'"') if b'"' in field else field).decode("utf-8", "replace")
+def _text(field: str) -> str:
+    """What stands between the quotes of a field."""
+    return field.replace('""', '"')

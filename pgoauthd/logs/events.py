@@ -74,8 +74,6 @@ class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     pid: int
     session_id: str | None = None
     """`%lx.%x` of start time and pid; csvlog and jsonlog always have it, stderr only with %c."""
-    session_start: float | None = None
-    """Whole seconds, where the format has it (csvlog, jsonlog, %s)."""
     line_num: int | None = None
     """Counts the session's lines from 1 (csvlog, jsonlog, %l)."""
     role: str | None = None

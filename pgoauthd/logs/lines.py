@@ -69,14 +69,15 @@ class ChunkReader:
         self._scanner = scanner
         self._max_line_bytes = max_line_bytes
         self._kept = b""
-        self._skipping = False
-        """In the rest of a line that was given up."""
+        self._skipped: int | None = None
+        """In the rest of a line that was given up: how much of it there was so far. It counts when it is whole, so that
+        who goes on from `consumed` counts it once."""
 
     def feed(self, chunk: bytes) -> list[AuthEvent]:
         """Events of the entries that this chunk completes."""
         self.stats.bytes += len(chunk)
-        if self._skipping:
-            chunk = self._skip(chunk)
+        if self._skipped is not None:
+            chunk = self._skip(chunk, self._skipped)
         events = self._scan(self._kept + chunk if self._kept else chunk, Ending.OPEN)
         if len(self._kept) > self._max_line_bytes:
             events += self._give_up()
@@ -88,6 +89,8 @@ class ChunkReader:
 
     def finish(self) -> list[AuthEvent]:
         """The source has ended: the last line may lack its newline. The reader takes no more."""
+        if self._skipped is not None:
+            self._give_up_line(self._skipped)
         if not self._kept:
             return []
         whole = self._kept if self._kept.endswith(b"\n") else self._kept + b"\n"
@@ -105,15 +108,22 @@ class ChunkReader:
         """What is kept is too long: emit what is complete in it, then drop the line it ends in."""
         events = self._scan(self._kept, Ending.IDLE)
         if len(self._kept) > self._max_line_bytes:
-            self.stats.overlong += 1
-            self._skipping = not self._kept.endswith(b"\n")
-            self.consumed += len(self._kept)
+            if self._kept.endswith(b"\n"):
+                self._give_up_line(len(self._kept))
+            else:
+                self._skipped = len(self._kept)
             self._kept = b""
         return events
 
-    def _skip(self, chunk: bytes) -> bytes:
+    def _skip(self, chunk: bytes, before: int) -> bytes:
         end = chunk.find(b"\n") + 1
-        self._skipping = end == 0
-        dropped = end or len(chunk)
-        self.consumed += dropped
-        return chunk[dropped:]
+        if end == 0:
+            self._skipped = before + len(chunk)
+            return b""
+        self._give_up_line(before + end)
+        return chunk[end:]
+
+    def _give_up_line(self, size: int) -> None:
+        self.stats.overlong += 1
+        self.consumed += size
+        self._skipped = None

@@ -20,7 +20,5 @@ def _any_of(texts: Iterable[str]) -> bytes:
 
 STARTS = b"(?:" + _any_of(LOG_STARTS) + b")"
 """Any of LOG_STARTS."""
-BELOW_FATAL = (b"LO", b"WARNIN")
-"""What stands before the G that LOG and WARNING end in: with that letter one search finds both."""
 LEVELS = {b"LOG": "LOG", b"WARNING": "WARNING", b"FATAL": "FATAL"}
 """`sayings.LEVELS` as a log has them."""

@@ -71,6 +71,8 @@ class LinePrefix:
     """Matches a line from its beginning to the beginning of its message; what the setting lacks is None of PARTS."""
     names: re.Pattern[bytes]
     """Matches the prefix alone, with the longest role name that it may hold."""
+    separator: bytes | None
+    """What stands between role and database, where that is always the same."""
     tells_sessions: bool
     """It has an escape that only the processes of client sessions fill (%u, %d, %a, %h, %r)."""
 
@@ -96,8 +98,19 @@ def compile_prefix(setting: str) -> LinePrefix:
         setting,
         re.compile(line + b"(?:|(?!)" + lacking + b")"),
         re.compile(greedy),
+        separator=_separator(parts),
         tells_sessions=bool(escapes & _SESSION),
     )
+
+
+def _separator(parts: list[_Part]) -> bytes | None:
+    escapes = [part.escape for part in parts]
+    if "u" not in escapes or "d" not in escapes:
+        return None
+    span = parts[escapes.index("u") : escapes.index("d") + 1]
+    if any(part.padding for part in span) or any(part.escape for part in span[1:-1]):
+        return None
+    return "".join(part.literal for part in span).encode()
 
 
 def _split(setting: str) -> list[_Part]:

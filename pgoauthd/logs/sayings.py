@@ -69,13 +69,14 @@ _INT64 = 2**63 - 1
 _MAX_PORT = 65_535
 _LATEST = 32_503_680_000.0
 """The year 3000: a time that can be written in every format."""
-_LONGEST_SESSION_ID = 19
-"""Ten hexadecimal digits of a time, eight of a process id."""
+_SESSION_ID = re.compile(r"[0-9a-f]{1,10}\.[0-9a-f]{1,8}")
+"""`%lx.%x` of start time and process id."""
 _HEAD = 16
 """Characters that tell the messages of LOG_STARTS apart."""
 _ORIGIN = re.compile(r"([a-z0-9-]+) \((.*):(\d{1,9})\)", re.DOTALL)
 _LOCAL = "[local]"
-_RECEIVED = re.compile(r"connection received: host=(.*?)(?: port=(\d{1,5}))?", re.DOTALL)
+_RECEIVED = "connection received: host="
+_MAX_PORT_DIGITS = 5
 _AUTHORIZED = re.compile(
     r"user=(.*?)(?: database=(.*?))?((?: application_name=| SSL enabled \(| GSS \().*)?", re.DOTALL
 )
@@ -84,7 +85,7 @@ _READY = re.compile(r"connection ready: setup total=([\d.]+) ms, fork=([\d.]+) m
 _DISCONNECTED = re.compile(r"disconnection: .* user=(.*) database=(.*) host=(\S+)(?: port=(\d{1,5}))?", re.DOTALL)
 _MISMATCH = re.compile(r"provided user name \((.*?)\) and authenticated user name \((.*)\) do not match", re.DOTALL)
 _NO_MATCH = re.compile(r'no match in usermap "(.*?)" for user "(.*?)" authenticated as "(.*)"', re.DOTALL)
-_SHIM = re.compile(r"pgoauthd: refused \[([a-z0-9_]{1,64})\]: (.*)", re.DOTALL)
+_SHIM = re.compile(r"pgoauthd: refused \[([a-z0-9_]{1,64})\]: ([^\n]*)(?:\n.*)?", re.DOTALL)
 _STARTED = re.compile(r"starting PostgreSQL (\d{1,4})(?!\d).*-bit", re.DOTALL)
 _BROKEN = "The client's message breaks off, or is longer than the 65,535 bytes that the server takes."
 _ENDED = re.compile(
@@ -150,10 +151,9 @@ class Sayings:
 
     def _received(self, record: Record, time: float) -> AuthEvent | None:
         if record.client_port is None and record.client_addr != _LOCAL:
-            found = _RECEIVED.fullmatch(record.message)
-            if found is None:
+            if not record.message.startswith(_RECEIVED):
                 return None
-            record.client_addr, record.client_port = found[1], int(found[2]) if found[2] else None
+            record.client_addr, record.client_port = _read_host(record.message[len(_RECEIVED) :])
         return _event(record, time, EventKind.RECEIVED)
 
     def _authenticated(self, record: Record, time: float) -> AuthEvent | None:
@@ -288,26 +288,27 @@ class Sayings:
 
 
 def _event(record: Record, time: float, kind: EventKind) -> AuthEvent:
-    """What any event has of its record. The session id says when the session started (`%lx.%x` of start and pid).
+    """What any event has of its record.
 
     ValueError for numbers that no server writes: names of clients can forge a stderr line.
     """
-    session_id = record.session_id
+    session_id, client_port = record.session_id or None, record.client_port
     if not (0 <= record.pid <= _INT32 and 0 <= time <= _LATEST and (record.line_num or 0) <= _INT64):
         raise ValueError("a number is out of range")
-    if (session_id is not None and len(session_id) > _LONGEST_SESSION_ID) or (record.client_port or 0) > _MAX_PORT:
-        raise ValueError("a session id or port is out of range")
+    if client_port is not None and client_port > _MAX_PORT:
+        raise ValueError("a port is out of range")
+    if session_id is not None and _SESSION_ID.fullmatch(session_id) is None:
+        raise ValueError("a session id is none")
     return AuthEvent(
         kind=kind,
         time=time,
         pid=record.pid,
         session_id=session_id,
-        session_start=float(int(session_id[: session_id.index(".")], 16)) if session_id else None,
         line_num=record.line_num,
         role=record.role,
         database=record.database,
         client_addr=record.client_addr,
-        client_port=record.client_port,
+        client_port=client_port,
         application_name=record.application_name,
         sqlstate=record.sqlstate,
     )
@@ -320,6 +321,13 @@ def _cause(record: Record, time: float, saying: Saying) -> AuthEvent:
 def _read_fate(text: str) -> Fate:
     sqlstate, _, message = text.partition(":")
     return fate_of(message, sqlstate)
+
+
+def _read_host(text: str) -> tuple[str, int | None]:
+    """Host and port of `connection received`; there is no port on a Unix socket."""
+    host, separator, port = text.rpartition(" port=")
+    readable = separator and port.isdecimal() and len(port) <= _MAX_PORT_DIGITS
+    return (host, int(port)) if readable else (text, None)
 
 
 def _read_origin(tail: str) -> tuple[str, str, int] | None:

@@ -17,30 +17,34 @@ class HeadReader:
     """Makes the Record of an entry whose first line `prefix.line` has matched."""
 
     def __init__(self, prefix: LinePrefix, timestamps: Timestamps) -> None:
-        self._prefix = prefix
+        self._names = prefix.names
+        self._separator = prefix.separator
+        self._tells_sessions = prefix.tells_sessions
         self._groups = tuple(prefix.line.groupindex[part] for part in PARTS)
         self._timestamps = timestamps
 
-    def read(self, head: re.Match[bytes], texts: dict[bytes, str]) -> tuple[Record, float]:
+    def read(self, head: re.Match[bytes], severity: bytes, texts: dict[bytes, str]) -> tuple[Record, float]:
         """The record and its time; `texts` are those of the entry, by severity or by DETAIL, CONTEXT, ….
 
         ValueError: numbers or times that are none.
         """
+        parts, names = head.group(*self._groups), Names.READ
+        if parts[0] and parts[1] and self._are_ambiguous(head, parts[1]):
+            parts, names = self._longest_role(head, parts), Names.AMBIGUOUS
         (
             role, database, application, host, port, backend, pid, leader,
             milli, second, epoch, start, session, line, state, verbose_state,
-        ), names = self._parts(head)  # fmt: skip
+        ) = parts  # fmt: skip
         session_id = session.decode() if session else None
         process = int(pid) if pid else int((session_id or ".0").split(".")[1], 16)
         if session_id is None and start:
             session_id = f"{int(self._timestamps.read_second(start.decode())):x}.{process:x}"
         state = state or verbose_state
-        severity = head["severity"]
         record = Record(
             role=_name(role),
             database=_name(database),
             pid=process,
-            client_addr=_name(host),
+            client_addr=_name(host) if host else None,
             client_port=int(port) if port else None,
             session_id=session_id,
             line_num=int(line) if line else None,
@@ -49,41 +53,43 @@ class HeadReader:
             message=texts[severity],
             detail=texts.get(b"DETAIL"),
             context=texts.get(b"CONTEXT"),
-            application_name=_name(application),
-            backend_type=self._backend(leader, backend, role or database or application or host),
+            application_name=_name(application) if application else None,
+            backend_type=_backend_type(leader, backend) if leader or backend else None,
             names=names,
         )
-        return record, self._time(milli, epoch, second, session_id)
-
-    def _parts(self, head: re.Match[bytes]) -> tuple[tuple[bytes | None, ...], Names]:
-        """The parts of the prefix. What separates role and database may be part of their names, too."""
-        parts = head.group(*self._groups)
-        role, database = parts[:2]
-        if role and database:
-            between = head.string[head.end("role") : head.start("database")]
-            if between and between in database:
-                again = self._prefix.names.fullmatch(head.string, head.start(), head.start("severity"))
-                longest = again.groupdict() if again is not None else {}
-                return tuple(longest.get(name, part) for name, part in zip(PARTS, parts, strict=True)), Names.AMBIGUOUS
-        return parts, Names.READ
-
-    def _backend(self, leader: bytes | None, backend: bytes | None, filled: bytes | None) -> str | None:
-        """The process's type. Without %b, empty names betray one without a session: a session has "[unknown]"."""
-        if leader:
-            return "parallel worker"
-        if backend:
-            return backend.decode("utf-8", "replace")
-        return NO_SESSION if self._prefix.tells_sessions and not filled else None
-
-    def _time(self, milli: bytes | None, epoch: bytes | None, second: bytes | None, session_id: str | None) -> float:
-        """When it was logged; a prefix without %m, %t and %n leaves the session's start to go by."""
+        if self._tells_sessions and not (backend or leader or role or database or application or host):
+            record.backend_type = NO_SESSION
         if milli:
-            return self._timestamps.read(milli.decode())
+            return record, self._timestamps.read(milli.decode())
+        return record, self._time(epoch, second, session_id)
+
+    def _are_ambiguous(self, head: re.Match[bytes], database: bytes) -> bool:
+        """Whether what separates role and database is part of a name, too."""
+        if self._separator is not None and self._separator not in database:
+            return False
+        role_group, database_group = self._groups[:2]
+        between = head.string[head.end(role_group) : head.start(database_group)]
+        return between != b"" and between in database
+
+    def _longest_role(self, head: re.Match[bytes], parts: tuple[bytes | None, ...]) -> tuple[bytes | None, ...]:
+        """The parts as they are where as much as possible is the role."""
+        again = self._names.fullmatch(head.string, head.start(), head.start("severity"))
+        longest = again.groupdict() if again is not None else {}
+        return tuple(longest.get(name, part) for name, part in zip(PARTS, parts, strict=True))
+
+    def _time(self, epoch: bytes | None, second: bytes | None, session_id: str | None) -> float:
+        """When it was logged, without %m; a prefix without %t and %n, too, leaves the session's start to go by."""
         if epoch:
             return float(epoch)
         if second:
             return self._timestamps.read_second(second.decode())
         return float(int((session_id or "").split(".")[0], 16))
+
+
+def _backend_type(leader: bytes | None, backend: bytes | None) -> str | None:
+    if leader:
+        return "parallel worker"
+    return backend.decode("utf-8", "replace") if backend else None
 
 
 def _name(text: bytes | None) -> str | None:

@@ -22,30 +22,31 @@ class Timestamps:
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
         self._abbreviation = ""
-        self._remembered: dict[str, int] = {}
-        """Milliseconds since the epoch of the seconds read last: most lines share theirs with their neighbours."""
+        self._seconds: dict[str, int] = {}
+        """Milliseconds since the epoch of what was read last: most lines share their second with their neighbours."""
+        self._rests: dict[str, int] = {}
+        """Milliseconds of what follows the second: there are a thousand, with one abbreviation at a time."""
 
     def read(self, text: str) -> float:
         """Seconds since the epoch of `YYYY-MM-DD HH:MM:SS.mmm ZONE` (as %m writes it); ValueError if it is not."""
-        abbreviation = text[_MILLI_CHARS:]
-        if abbreviation != self._abbreviation:
-            self._abbreviation, self._remembered = abbreviation, {}
-        milliseconds = self._remembered.get(text[:_SECOND_CHARS])
-        if milliseconds is None:
-            milliseconds = self._remember(text[:_SECOND_CHARS])
-        return (milliseconds + int(text[_SECOND_CHARS + 1 : _MILLI_CHARS])) / 1000
+        try:
+            return (self._seconds[text[:_SECOND_CHARS]] + self._rests[text[_SECOND_CHARS:]]) / 1000
+        except KeyError:
+            return self._learn(text) / 1000
 
     def read_second(self, text: str) -> float:
         """The same of `YYYY-MM-DD HH:MM:SS ZONE` (as %t and %s write it)."""
         return self.read(f"{text[:_SECOND_CHARS]}.000{text[_SECOND_CHARS:]}")
 
-    def _remember(self, text: str) -> int:
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            self._remembered.clear()
-        moment = datetime.fromisoformat(text).replace(tzinfo=None)
-        milliseconds = int(self._place(moment, self._abbreviation.strip()).timestamp()) * 1000
-        self._remembered[text] = milliseconds
-        return milliseconds
+    def _learn(self, text: str) -> int:
+        """Milliseconds since the epoch, of which the parts are remembered."""
+        second, rest, abbreviation = text[:_SECOND_CHARS], text[_SECOND_CHARS:], text[_MILLI_CHARS:]
+        if abbreviation != self._abbreviation or len(self._seconds) + len(self._rests) >= _MAX_REMEMBERED:
+            self._abbreviation, self._seconds, self._rests = abbreviation, {}, {}
+        moment = datetime.fromisoformat(second).replace(tzinfo=None)
+        self._seconds[second] = int(self._place(moment, abbreviation.strip()).timestamp()) * 1000
+        self._rests[rest] = int(text[_SECOND_CHARS + 1 : _MILLI_CHARS])
+        return self._seconds[second] + self._rests[rest]
 
     def _place(self, moment: datetime, abbreviation: str) -> datetime:
         if abbreviation in _UNIVERSAL:

@@ -42,7 +42,6 @@ def as_stderr_says(event: AuthEvent) -> AuthEvent:
     return replace(
         event,
         session_id=None,
-        session_start=None,
         line_num=None,
         sqlstate=None,
         client_addr=None,

@@ -135,6 +135,18 @@ def test_nul_and_invalid_utf8_are_replaced() -> None:
     assert event.role == "al\0\ufffd\ufffd"
 
 
+@pytest.mark.parametrize("role", ["zoë", "田中", "al\u00a0ice", "x\u0663"])
+def test_names_of_any_letters_are_read_as_they_are(role: str) -> None:
+    (event,) = read_all(LogFormat.CSVLOG, csv_line(Entry(message="connection received: host=x port=1", role=role)))
+    assert event.role == role
+
+
+def test_digits_are_those_of_ascii() -> None:
+    made = reader(LogFormat.CSVLOG)
+    assert made.feed(LINE.replace(b",30463,", ",٣٠٤٦٣,".encode())) + made.finish() == []
+    assert made.stats.parse_failures == 1
+
+
 def test_a_half_entry_keeps_waiting_and_is_a_failure_at_the_end() -> None:
     made = reader(LogFormat.CSVLOG)
     assert made.feed(LINE + LINE[:-5]) + made.flush() != []
@@ -154,6 +166,7 @@ def test_the_last_entry_may_lack_its_newline() -> None:
         (b'"10.0.0.7:50001"', ("10.0.0.7", 50001)),
         (b'"::1:50001"', ("::1", 50001)),
         (b'"db.example.org:1"', ("db.example.org", 1)),
+        (b'"a""b:1"', ('a"b', 1)),
     ],
 )
 def test_the_client_is_taken_apart(client: bytes, expected: tuple[str, int | None]) -> None:

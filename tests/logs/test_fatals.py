@@ -170,6 +170,12 @@ def test_the_shims_own_reason_is_taken_apart_in_postgresql_19s_detail() -> None:
     assert (said(event)["reason_code"], said(event)["detail"]) == ("scope_missing", "Scope db is missing.")
 
 
+def test_the_shims_remedy_in_postgresql_19s_detail_is_no_part_of_the_reason() -> None:
+    detail = f"pgoauthd: refused [scope_missing]: Scope db is missing.\nHave it granted.\n{RULE}"
+    event = understand('OAuth bearer authentication failed for user "alice"', "FATAL", detail=detail)
+    assert (said(event)["reason_code"], said(event)["detail"]) == ("scope_missing", "Scope db is missing.")
+
+
 @pytest.mark.parametrize(
     ("detail", "saying"),
     [

@@ -63,7 +63,6 @@ ROWS: list[tuple[str, str, str, str, dict[str, Any]]] = [
             "time": at(804),
             "pid": 0x7B94,
             "session_id": "6b03b598.7b94",
-            "session_start": T,
             "line_num": 4,
         },
     ),
@@ -111,7 +110,6 @@ ROWS: list[tuple[str, str, str, str, dict[str, Any]]] = [
             "time": at(6),
             "pid": 589,
             "session_id": "6b03b598.24d",
-            "session_start": T,
             "role": "nologin",
             "database": "postgres",
             "application_name": "psql",
@@ -128,7 +126,6 @@ ROWS: list[tuple[str, str, str, str, dict[str, Any]]] = [
             "time": T,
             "pid": 31589,
             "session_id": "6b03b598.7b65",
-            "session_start": T,
             "role": "nologin",
             "database": "postgres",
         },
@@ -142,7 +139,6 @@ ROWS: list[tuple[str, str, str, str, dict[str, Any]]] = [
             "time": at(449),
             "pid": 0x7CFA,
             "session_id": "6b03b598.7cfa",
-            "session_start": T,
             "role": "nologin",
             "database": "postgres",
             "client_addr": "127.0.0.1",
@@ -292,3 +288,24 @@ def test_a_role_name_with_a_newline_can_forge_a_line() -> None:
 def test_a_long_line_that_almost_matches_is_given_up_at_once() -> None:
     line = b"2026-11-23 03:40:08.604 UTC [7] " + b"@ user=,db=" * 20_000 + b" LOG:  connection received\n"
     assert read_all(LogFormat.STDERR, line, "%m [%p] %u@%d user=%a,db=%b ") == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "separator"),
+    [
+        ("%m [%p] %u@%d ", b"@"),
+        ("%m [%p] %q%u%%%d ", b"%"),
+        ("%m [%p] %u%d ", b""),
+        ("%m [%p] %d@%u ", b""),
+        ("%m [%p] %u/%a/%d ", None),
+        ("%m [%p] %u@%q%d ", None),
+        ("%m [%p] %-10u@%d ", None),
+        ("%m [%p] %u@%10d ", None),
+        ("%m [%p] %u ", None),
+        ("%m [%p] ", None),
+    ],
+)
+def test_what_separates_role_and_database_is_known_where_it_is_always_the_same(
+    setting: str, separator: bytes | None
+) -> None:
+    assert compile_prefix(setting).separator == separator

@@ -73,3 +73,14 @@ def test_any_uuid_stays() -> None:
 
 def test_an_empty_text_stays_empty() -> None:
     assert redact("") == ""
+
+
+@pytest.mark.parametrize("text", ["eyJabcdefgh", "x eyJabcdefgh", "é" * 40 + "eyJabcdefgh", "eyJ" + "a" * 8 + "!" * 40])
+def test_the_shortest_piece_of_a_jwt_is_taken_out_wherever_it_stands(text: str) -> None:
+    assert redact(text) == text.replace("eyJabcdefgh", REDACTED).replace("eyJaaaaaaaa", REDACTED)
+
+
+@pytest.mark.parametrize("length", [31, 32, 33])
+def test_a_random_run_counts_from_32_characters_on(length: int) -> None:
+    run = ("aB3" * 11)[:length]
+    assert redact(f"({run})") == (f"({REDACTED})" if length >= 32 else f"({run})")

@@ -47,6 +47,12 @@ def test_the_hour_that_comes_twice_is_told_apart_by_the_abbreviation() -> None:
     assert timestamps.read("2026-10-25 02:30:00.000 CEST") == summer
 
 
+def test_one_abbreviation_after_the_other_is_read_as_if_alone() -> None:
+    timestamps = Timestamps(BERLIN)
+    texts = [f"2026-11-22 01:11:56.{milli} {zone}" for zone in ("CET", "UTC", "+03", "CET") for milli in ("039", "500")]
+    assert [timestamps.read(text) for text in texts] == [seconds(text, BERLIN) for text in texts]
+
+
 def test_milliseconds_are_exact_decimals() -> None:
     base = int(utc(2026, 11, 22, 1, 11, 56))
     for milliseconds in range(1000):
