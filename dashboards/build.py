@@ -411,6 +411,53 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             width=8,
         ),
     ),
+    "Probes": (
+        Panel(
+            "Probes",
+            "1 where the last login that the daemon made itself, as Kong does, got through all steps.",
+            "short",
+            (Query(f"min by (probe, server) ({series('pgoauthd_probe_success')})", "{{probe}} {{server}}"),),
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            "Time since a probe succeeded",
+            "It grows while the login fails.",
+            "s",
+            (
+                Query(
+                    f"time() - max by (probe, server) ({series('pgoauthd_probe_last_success_timestamp_seconds')})",
+                    "{{probe}} {{server}}",
+                ),
+            ),
+            width=6,
+        ),
+        Panel(
+            "Time that each step of a probe takes",
+            "Of the last one: token, connect, tls, sasl, ready. A step that was not reached has a gap.",
+            "s",
+            (
+                Query(
+                    f"max by (probe, server, step) ({series('pgoauthd_probe_step_duration_seconds')})",
+                    "{{probe}} {{server}} {{step}}",
+                ),
+            ),
+            width=6,
+        ),
+        Panel(
+            "Failed probes",
+            "In the time shown, by the step that failed.",
+            "short",
+            (
+                Query(
+                    total("pgoauthd_probe_failures_total", "probe, server, step") + " > 0",
+                    "{{probe}} {{server}} {{step}}",
+                ),
+            ),
+            kind="stat",
+            width=6,
+        ),
+    ),
     "State": (
         Panel(
             "Last save",

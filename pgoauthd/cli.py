@@ -22,6 +22,7 @@ Examples:
   pgoauthd report --since 7d -o week.html         who logged in, and why were others refused?
   pgoauthd check-config /etc/pgoauthd/pgoauthd.toml
   pgoauthd map --ident-file pg_ident.conf --map people --identity alice@example.org
+  pgoauthd probe --kong-conf /etc/kong/kong.conf  can Kong log in, and if not, why?
   pgoauthd run --config /etc/pgoauthd/pgoauthd.toml
 """
 
@@ -319,6 +320,99 @@ def map_(path: Path, map_name: str, identity: str, role: str | None, *, as_json:
 
     question = MapQuestion(path=path, map=map_name, identity=identity, role=role)
     sys.exit(answer(question, as_json=as_json if as_json is not None else not sys.stdout.isatty()))
+
+
+PROBE_EPILOGUE = """\b
+Examples:
+  pgoauthd probe --kong-conf /etc/kong/kong.conf           log in as this Kong does
+  pgoauthd probe                                           the same from KONG_PG_* of the environment
+  pgoauthd probe --name kong                               as [[probes]] of the daemon's configuration says
+  pgoauthd probe --host db.example.org --user kong --ssl-verify on \\
+      --oauth-client-id kong --oauth-client-secret-file - --oauth-scope postgres \\
+      --oauth-discovery-endpoint https://idp.example.org/realms/people/.well-known/openid-configuration
+
+\b
+The options are Kong's parameters, and win over its environment, which wins over kong.conf.
+Secrets are never given on the command line: name a file, - asks for it, or set
+KONG_PG_OAUTH_CLIENT_SECRET and KONG_PG_OAUTH_PASSWORD. docs/kong.md is the whole recipe.
+"""
+
+
+@cli.command(epilog=PROBE_EPILOGUE)
+@click.option(
+    "--kong-conf",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Kong's configuration file, read as Kong reads it.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The daemon's configuration, for [[probes]] and [state] path.  [default: /etc/pgoauthd/pgoauthd.toml]",
+)
+@click.option("--state", type=click.Path(path_type=Path), help="The state file itself, for our own side's reason.")
+@click.option("--name", "names", multiple=True, metavar="NAME", help="A [[probes]] table. May be repeated.")
+@click.option(
+    "--server",
+    type=click.Choice(["both", "primary", "replica"]),
+    default="both",
+    show_default=True,
+    help="Where there is a replica (pg_ro_host).",
+)
+@click.option("--host", metavar="HOST", help="pg_host: where PostgreSQL is.")
+@click.option("--port", metavar="PORT", help="pg_port")
+@click.option("--database", metavar="NAME", help="pg_database")
+@click.option("--user", metavar="ROLE", help="pg_user: the role to log in as.")
+@click.option("--ssl-verify", type=click.Choice(["on", "off"]), help="pg_ssl_verify")
+@click.option("--ssl-version", metavar="VERSION", help="pg_ssl_version: tlsv1_2, tlsv1_3, any.")
+@click.option("--timeout", metavar="MILLISECONDS", help="pg_timeout: of each step.")
+@click.option("--trusted", metavar="FILES", help="lua_ssl_trusted_certificate: PEM files, with commas between; system.")
+@click.option("--oauth-client-id", metavar="ID", help="pg_oauth_client_id")
+@click.option("--oauth-client-secret-file", "oauth_client_secret", metavar="FILE", help="pg_oauth_client_secret")
+@click.option("--oauth-token-endpoint", metavar="URL", help="pg_oauth_token_endpoint")
+@click.option("--oauth-discovery-endpoint", metavar="URL", help="pg_oauth_discovery_endpoint")
+@click.option("--oauth-scope", metavar="SCOPES", help="pg_oauth_scope")
+@click.option("--oauth-audience", metavar="AUDIENCE", help="pg_oauth_audience")
+@click.option("--oauth-grant-type", metavar="TYPE", help="pg_oauth_grant_type: client_credentials, password.")
+@click.option(
+    "--oauth-token-endpoint-auth-method",
+    metavar="METHOD",
+    help="pg_oauth_token_endpoint_auth_method: client_secret_post, client_secret_basic.",
+)
+@click.option("--oauth-username", metavar="NAME", help="pg_oauth_username")
+@click.option("--oauth-password-file", "oauth_password", metavar="FILE", help="pg_oauth_password")
+@click.option("--oauth-resource", metavar="RESOURCE", help="pg_oauth_resource")
+@click.option("--json/--table", "as_json", default=None, help="One JSON object a server, or a table.")
+def probe(
+    kong_conf: Path | None,
+    *,
+    config: Path | None,
+    state: Path | None,
+    names: tuple[str, ...],
+    server: str,
+    trusted: str | None,
+    as_json: bool | None,
+    **given: str | None,
+) -> None:
+    """Log in to PostgreSQL as Kong Gateway does, and say which step failed and why.
+
+    Gets a token, connects over TLS, logs in with it (SASL OAUTHBEARER) and runs `select 1`. Where the history of our
+    own side can be read, its reason for a refusal is shown. Exit status 0: every server was ready; 1: one was not.
+    """
+    import os
+
+    from pgoauthd.commands.probe import ProbeOptions, run_probes
+
+    options = ProbeOptions(
+        kong_conf=kong_conf,
+        config=config,
+        state=state,
+        names=names,
+        server=server,
+        given={name: value for name, value in given.items() if value is not None},
+        trusted=trusted,
+        as_json=as_json if as_json is not None else not sys.stdout.isatty(),
+    )
+    sys.exit(run_probes(options, os.environ))
 
 
 @cli.command()

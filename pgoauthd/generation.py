@@ -5,12 +5,14 @@ Whatever can fail of the next is built before anything of the one in use is touc
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import ExitStack
 from pathlib import Path
 
 from pgoauthd.config.values import Config, History, State
 from pgoauthd.observing import Sinks, Tails
+from pgoauthd.probing.periodic import Probes
 from pgoauthd.runtime.hardening import allow_open_files
 from pgoauthd.runtime.house import House
 from pgoauthd.runtime.observation import Observation
@@ -47,6 +49,7 @@ class InUse:
         self._sinks = sinks
         self._house = house
         self._stores = stores
+        self._probes = Probes(site)
 
     async def use(self, config: Config, *, files_changed: bool = False) -> None:
         """Use this configuration from now on; PgoauthdError or OSError where that cannot be, and nothing is changed.
@@ -55,6 +58,7 @@ class InUse:
         """
         with ExitStack() as opened:
             store = self._open_store(config, opened)
+            probes = await asyncio.to_thread(self._probes.build, config, files_changed=files_changed)
             validation = await self._build_validation(config, files_changed=files_changed)
             self._stores.push(opened.pop_all())
         if store is not None:
@@ -69,6 +73,7 @@ class InUse:
         # Last: the first verdict needs somebody who waits for its log lines.
         if validation is not None:
             await self._validating.use(validation)
+        await self._probes.use(config, probes)
         self.config = config
 
     def begin(self, config: Config) -> None:
@@ -114,6 +119,7 @@ class InUse:
         self._observation.restore(saved)
         self._tails.left.update({name: state.positions for name, state in saved.clusters.items()})
         self._house.use(store)
+        store.forget_saved()
         self._sinks.missed = None if saved.clean else store.outcomes_before
 
     def _declare(self, config: Config) -> None:

@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("correlation",),
     ("config", "telemetry"),
     ("runtime",),
-    ("replay", "report", "reporting", "site", "validating", "observing", "generation", "reloader", "daemon"),
+    ("replay", "probing", "report", "reporting", "site", "validating", "observing", "generation", "reloader", "daemon"),
     ("commands", "demo"),
     ("cli", "__main__"),
 )

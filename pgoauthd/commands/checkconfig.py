@@ -15,7 +15,7 @@ import msgspec
 
 from pgoauthd.commands.checkfiles import try_files
 from pgoauthd.config.reader import load
-from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, RoleRule
+from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, Probe, RoleRule
 from pgoauthd.tokens.profiles import PROFILES, profile_defaults
 
 _OWN_LINES = ("issuer", "name", "profile", "mode", "introspection", "role_rules")
@@ -45,6 +45,7 @@ def summarize(config: Config) -> dict[str, Any]:
     return {
         "issuers": [_issuer(issuer) for issuer in config.issuers],
         "clusters": [_cluster(cluster) for cluster in config.clusters],
+        "probes": [_probe(probe) for probe in config.probes],
         "notify": [{"name": one.name, "kind": one.kind, "host": urlsplit(one.url).netloc} for one in config.notify],
         "daemon": {
             "socket": config.callout.socket,
@@ -125,6 +126,17 @@ def _rule(rule: RoleRule) -> str:
 def _cluster(cluster: Cluster) -> dict[str, Any]:
     shown = ("name", "logs", "log_line_prefix", "log_timezone", "ident_file", "validated_here")
     return {name: value for name in shown if (value := _plain(name, getattr(cluster, name))) is not None}
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    """What is set, and what everybody wants to know; of the secrets only the names of their files."""
+    usual = Probe(name="", host="", user="", database="", oauth_client_id="")
+    shown = ("name", "server", "host", "port", "database", "user", "interval_seconds", "ssl_verify", "oauth_grant_type")
+    return {
+        name: _plain(name, getattr(probe, name))
+        for name in Probe.__struct_fields__
+        if name in shown or getattr(probe, name) != getattr(usual, name)
+    }
 
 
 def _plain(name: str, value: object) -> Any:  # noqa: ANN401 - what JSON can be

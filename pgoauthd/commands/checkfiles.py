@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from pgoauthd.config.credentials import resolve
-from pgoauthd.config.values import Config, Issuer
+from pgoauthd.config.values import Config, Issuer, Probe
 from pgoauthd.errors import ConfigError, Problem
+from pgoauthd.probing.configured import configured
+from pgoauthd.probing.prober import Prober
+from pgoauthd.runtime.clock import SystemClock
 from pgoauthd.runtime.identfiles import Disk, read_ident_map
 from pgoauthd.runtime.idp.clientauth import client_auth
 from pgoauthd.runtime.idp.credentials import real_path
@@ -25,7 +28,8 @@ def try_files(config: Config, source: str) -> tuple[str, ...]:
     """
     problems: list[Problem] = []
     notes: list[str] = []
-    for files, use in (attempt for issuer in config.issuers for attempt in _attempts(issuer)):
+    attempts = [attempt for issuer in config.issuers for attempt in _attempts(issuer)]
+    for files, use in (*attempts, *map(_attempt_at_probe, config.probes)):
         if away := [file for file in files if resolve(file) is None]:
             notes += [f"not looked for: {file}, as CREDENTIALS_DIRECTORY is set for the service alone" for file in away]
         elif closed := [file for file in files if not os.access(real_path(file, ""), os.R_OK)]:
@@ -46,6 +50,11 @@ def _attempts(issuer: Issuer) -> Iterator[tuple[list[str], Callable[[], object]]
     if (asked := issuer.introspection) is not None:
         log = configure("warning", "auto", sys.stderr)
         yield _given(asked.client_secret_file, asked.private_key_file), partial(client_auth, issuer, asked, log)
+
+
+def _attempt_at_probe(probe: Probe) -> tuple[list[str], Callable[[], object]]:
+    files = _given(probe.sslrootcert, probe.ca_file, probe.oauth_client_secret_file, probe.oauth_password_file)
+    return files, lambda: Prober(configured(probe, configure("warning", "auto", sys.stderr)), SystemClock())
 
 
 def _given(*files: str | None) -> list[str]:

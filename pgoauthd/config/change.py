@@ -40,6 +40,7 @@ def describe_changes(old: Config, new: Config) -> tuple[str, ...]:
         *_tables("issuer", _by_name(old.issuers, "label"), _by_name(new.issuers, "label")),
         *_tables("cluster", _by_name(old.clusters, "name"), _by_name(new.clusters, "name")),
         *_tables("notify", _by_name(old.notify, "name"), _by_name(new.notify, "name")),
+        *_tables("probe", _by_name(old.probes, "name"), _by_name(new.probes, "name")),
         *(f"{table} changed: {keys}" for table in _SINGLE if (keys := _keys(getattr(old, table), getattr(new, table)))),
     )
 
@@ -51,6 +52,8 @@ def files_named(config: Config) -> frozenset[str]:
         named |= {issuer.ca_file, issuer.tls_certificate_file, issuer.tls_key_file}
         if issuer.introspection is not None:
             named |= {issuer.introspection.client_secret_file, issuer.introspection.private_key_file}
+    for probe in config.probes:
+        named |= {probe.sslrootcert, probe.ca_file, probe.oauth_client_secret_file, probe.oauth_password_file}
     return frozenset(file for file in named if file is not None)
 
 

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from pgoauthd.config.credentials import resolve
-from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, Notify, RoleRule
+from pgoauthd.config.oauthclient import SECRETS, missing
+from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, Notify, Probe, RoleRule
 from pgoauthd.errors import Problem
 from pgoauthd.tokens.linearregex import LinearRegex
 from pgoauthd.tokens.metadata import check_url
 from pgoauthd.tokens.rolerules import PLACE
 
-_PLURAL: dict[type[object], str] = {Cluster: "clusters", Issuer: "issuers", Notify: "notify"}
+_PLURAL: dict[type[object], str] = {Cluster: "clusters", Issuer: "issuers", Notify: "notify", Probe: "probes"}
 _NEEDED = {
     "client_secret_basic": "client_secret_file",
     "client_secret_post": "client_secret_file",
     "private_key_jwt": "private_key_file",
 }
 """What each client_auth cannot do without; tls_client_auth uses the issuer's certificate."""
+_URL_REMEDY = "use https (on loopback http too with allow_loopback_http = true)"
 
 
 class Findings:
@@ -45,14 +47,22 @@ def check_whole(config: Config, raw: Mapping[str, Any], found: Findings, *, as_s
     _check_unique(config, found)
     for i, issuer in enumerate(config.issuers):
         _check_issuer(issuer, f"issuers[{i}].", found, as_service=as_service)
-    if not {"issuers", "clusters"} & raw.keys():
+    for i, probe in enumerate(config.probes):
+        _check_probe(probe, f"probes[{i}].", found, as_service=as_service)
+    if not {"issuers", "clusters", "probes"} & raw.keys():
         found.report(
             "issuers, clusters", "are both missing, so there is nothing to do", "add [[issuers]], [[clusters]] or both"
         )
 
 
 def _check_unique(config: Config, found: Findings) -> None:
-    groups = ((config.clusters, "name"), (config.issuers, "issuer"), (config.issuers, "name"), (config.notify, "name"))
+    groups = (
+        (config.clusters, "name"),
+        (config.issuers, "issuer"),
+        (config.issuers, "name"),
+        (config.notify, "name"),
+        (config.probes, "name"),
+    )
     for group, key in groups:
         seen: set[str] = set()
         for i, item in enumerate(group):
@@ -83,13 +93,30 @@ def _check_issuer(issuer: Issuer, path: str, found: Findings, *, as_service: boo
             _check_rule(rule, f"{path}role_rules[{i}]", found)
 
 
+def _check_probe(probe: Probe, path: str, found: Findings, *, as_service: bool) -> None:
+    given = {name: getattr(probe, name, None) for name in Probe.__struct_fields__}
+    given |= {secret: given[f"{secret}_file"] for secret in SECRETS}
+    for key, what, remedy in missing(given):
+        where = f"{path}{key}_file" if key in SECRETS else f"{path}{key}"
+        if not found.has(where):
+            found.report(where, what, f"{remedy}, in a file of its own" if key in SECRETS else remedy)
+    for key in ("oauth_token_endpoint", "oauth_discovery_endpoint"):
+        url = given[key]
+        if url and (wrong := check_url(url, allow_loopback_http=probe.allow_loopback_http)) is not None:
+            found.report(f"{path}{key}", wrong, _URL_REMEDY)
+    for key in ("sslrootcert", "ca_file", "oauth_client_secret_file", "oauth_password_file"):
+        _check_file(given[key], f"{path}{key}", found, as_service=as_service)
+    if probe.oauth_resource is not None and probe.oauth_grant_type != "password":
+        found.report(f"{path}oauth_resource", "is sent with the password grant alone", "remove it")
+
+
 def _check_urls(issuer: Issuer, path: str, found: Findings) -> None:
     urls = {key: getattr(issuer, key) for key in ("issuer", "metadata_url", "jwks_uri")}
     if issuer.introspection is not None:
         urls["introspection.endpoint"] = issuer.introspection.endpoint
     for key, url in urls.items():
         if url and (wrong := check_url(url, allow_loopback_http=issuer.allow_loopback_http)) is not None:
-            found.report(f"{path}{key}", wrong, "use https (on loopback http too with allow_loopback_http = true)")
+            found.report(f"{path}{key}", wrong, _URL_REMEDY)
 
 
 def _check_client(asked: Introspection, path: str, found: Findings, *, certified: bool) -> None:

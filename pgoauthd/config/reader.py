@@ -19,7 +19,7 @@ from pgoauthd.config.checks import Findings, check_whole
 from pgoauthd.config.lines import Lines
 from pgoauthd.config.profiled import complete_issuer
 from pgoauthd.config.rules import RULES
-from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, Notify
+from pgoauthd.config.values import Cluster, Config, Introspection, Issuer, Notify, Probe
 from pgoauthd.errors import ConfigError, Problem
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -33,6 +33,11 @@ _REQUIRED_REMEDY: dict[tuple[type[msgspec.Struct], str], str] = {
     (Notify, "name"): "give the receiver a short name: it becomes a metric label",
     (Notify, "kind"): "use alertmanager or webhook",
     (Notify, "url"): "give the receiver's URL",
+    (Probe, "name"): "give the probe a short name: it becomes a metric label",
+    (Probe, "host"): "give the server's host, as Kong's pg_host",
+    (Probe, "user"): "give the role that logs in, as Kong's pg_user",
+    (Probe, "database"): "give the database, as Kong's pg_database",
+    (Probe, "oauth_client_id"): "give the id that the identity provider knows the client by",
 }
 
 _INSTEAD: dict[tuple[type[msgspec.Struct], str], str] = {
@@ -41,6 +46,8 @@ _INSTEAD: dict[tuple[type[msgspec.Struct], str], str] = {
         "grants",
     ): "rename it to role_rules; where there are rules only they count, and the first that fits decides",
     (Introspection, "client_secret"): "write the secret into a file of its own and name that in client_secret_file",
+    (Probe, "oauth_client_secret"): "write it into a file of its own and name that in oauth_client_secret_file",
+    (Probe, "oauth_password"): "write it into a file of its own and name that in oauth_password_file",
 }
 """What to do about keys that were, or might be thought to be."""
 

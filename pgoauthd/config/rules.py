@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from pgoauthd.config.credentials import CREDENTIALS
+from pgoauthd.config.oauthclient import AuthMethod, GrantType
 from pgoauthd.config.values import (
     Callout,
     Cluster,
@@ -21,6 +22,7 @@ from pgoauthd.config.values import (
     Log,
     Notify,
     Outcomes,
+    Probe,
     RoleRule,
     State,
     Web,
@@ -281,5 +283,29 @@ RULES: dict[type[msgspec.Struct], dict[str, Callable[[object], Complaint]]] = {
         "reasons": _one_of(*BY_CODE),
         "group_interval_seconds": _between(1, 86_400),
         "resolve_after_seconds": _between(1, 604_800),
+    },
+    Probe: {
+        "name": _name,
+        "host": _not_blank,
+        "user": _not_blank,
+        "database": _not_blank,
+        "port": _between(1, MAX_PORT, ""),
+        "server": _one_of("primary", "replica"),
+        "interval_seconds": _between(5, 86_400),
+        "timeout_seconds": _between(0.1, 60),
+        "sslrootcert": _file,
+        "ca_file": _file,
+        "proxy": _proxy,
+        "oauth_client_id": _not_blank,
+        "oauth_client_secret_file": _file,
+        "oauth_token_endpoint": _not_blank,
+        "oauth_discovery_endpoint": _not_blank,
+        "oauth_scope": _not_blank,
+        "oauth_audience": _not_blank,
+        "oauth_grant_type": _one_of(*GrantType),
+        "oauth_token_endpoint_auth_method": _one_of(*AuthMethod),
+        "oauth_username": _not_blank,
+        "oauth_password_file": _file,
+        "oauth_resource": _not_blank,
     },
 }

@@ -257,6 +257,45 @@ class Notify(msgspec.Struct, frozen=True, kw_only=True):
     resolve_after_seconds: float = 300.0
 
 
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """A login as Kong Gateway makes it, tried again and again; what begins with oauth_ has Kong's names."""
+
+    name: str
+    host: str
+    user: str
+    database: str
+    port: int = 5432
+    server: str = "primary"
+    """primary, replica."""
+    interval_seconds: float = 60.0
+    """From one probe to the next, give or take a tenth."""
+    timeout_seconds: float = 5.0
+    """Of each of the five steps."""
+    ssl_verify: bool = True
+    sslrootcert: str | None = None
+    """PEM file of the authorities that may certify the server, in place of the system's."""
+    ca_file: str | None = None
+    """The same for the identity provider."""
+    proxy: str | None = None
+    """http:// URL of a proxy for requests to the identity provider."""
+    allow_loopback_http: bool = False
+    oauth_client_id: str
+    oauth_client_secret_file: str | None = None
+    oauth_token_endpoint: str | None = None
+    """Wins over the discovery endpoint."""
+    oauth_discovery_endpoint: str | None = None
+    oauth_scope: str | None = None
+    oauth_audience: str | None = None
+    oauth_grant_type: str = "client_credentials"
+    """client_credentials, password."""
+    oauth_token_endpoint_auth_method: str = "client_secret_post"  # noqa: S105 - the name of a method
+    """client_secret_post, client_secret_basic."""
+    oauth_username: str | None = None
+    oauth_password_file: str | None = None
+    oauth_resource: str | None = None
+    """Sent with the password grant alone."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -270,3 +309,4 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     issuers: tuple[Issuer, ...] = ()
     clusters: tuple[Cluster, ...] = ()
     notify: tuple[Notify, ...] = ()
+    probes: tuple[Probe, ...] = ()

@@ -17,6 +17,8 @@ from typing import assert_never
 
 import msgspec
 
+from pgoauthd.runtime.pgtls import Encryption, Milestone, Reached, connect_encrypted
+
 PROTOCOL_VERSION = 196_608
 """3.0, which every server speaks."""
 
@@ -72,6 +74,12 @@ class LoginResult:
     """ParameterStatus messages: server_version and others."""
     local_port: int | None = None
     """Our port of a TCP connection, which the server logs as the client's."""
+    local_address: str | None = None
+    """The same for our address."""
+    tls_version: str | None = None
+    """As TLSv1.3; None where the connection is not encrypted."""
+    token_asked: bool = False
+    """The server wanted the token; without that it let us in, or turned us away, whoever we are."""
 
 
 class Departure(Enum):
@@ -98,16 +106,20 @@ async def login(
     mechanism: str = "OAUTHBEARER",
     query: str = "SELECT current_user",
     deadline_seconds: float = 10.0,
+    encryption: Encryption | None = None,
+    reached: Reached = lambda _: None,
 ) -> LoginResult:
     """Log in with a token, run a query, leave. Without a token it asks for the issuer, as libpq does at first.
 
-    `message` replaces the whole initial response, to see how a server takes a violation of the protocol.
-    OSError (TimeoutError and ConnectionError among them) where there was no conversation to report on.
+    `message` replaces the whole initial response, to see how a server takes a violation of the protocol. With
+    `encryption`, which is for TCP alone, nothing is said before the connection is encrypted. `reached` is told of each
+    milestone when it is passed. OSError (TimeoutError, ConnectionError and ssl.SSLError among them) where there was no
+    conversation to report on.
     """
     response = message if message is not None else _initial_response(token)
-    async with _conversation(address, deadline_seconds) as server:
+    async with _conversation(address, deadline_seconds, encryption, reached) as server:
         server.send_startup(role, database, application_name)
-        return await _Login(server, mechanism, response, query).run()
+        return await _Login(server, mechanism, response, query, reached).run()
 
 
 async def abandon(
@@ -153,12 +165,14 @@ def _initial_response(token: str | None) -> bytes:
 class _Login:
     """A login from the startup message on, one step for each of the server's messages."""
 
-    def __init__(self, server: _Server, mechanism: str, response: bytes, query: str) -> None:
+    def __init__(self, server: _Server, mechanism: str, response: bytes, query: str, reached: Reached) -> None:
         self._server = server
+        self._reached = reached
         self._mechanism = mechanism.encode()
         self._response = response
         self._query = query
         self._discovery: Discovery | None = None
+        self._token_asked = False
         self._parameters: dict[str, str] = {}
 
     async def run(self) -> LoginResult:
@@ -173,7 +187,7 @@ class _Login:
                     name, _, value = body.rstrip(b"\0").decode(errors="replace").partition("\0")
                     self._parameters[name] = value
                 case b"E":
-                    return _refusal(body, self._discovery, self._server.local_port)
+                    return self._refused(body)
                 case b"Z":
                     return await self._ask()
                 case _:
@@ -184,11 +198,13 @@ class _Login:
         request = int.from_bytes(body[:4], "big")
         match request:
             case 0:  # AuthenticationOk
+                self._reached(Milestone.AUTHENTICATED)
                 return None
             case 10:  # AuthenticationSASL
                 offered = body[4:].rstrip(b"\0").split(b"\0")
                 if self._mechanism not in offered:
                     return b", ".join(offered).decode(errors="replace")
+                self._token_asked = True
                 length = struct.pack("!i", len(self._response))
                 self._server.send(b"p", self._mechanism + b"\0" + length + self._response)
                 return None
@@ -208,16 +224,42 @@ class _Login:
                 case b"D":
                     rows.append(_parse_row(body))
                 case b"E":
-                    return _refusal(body, self._discovery, self._server.local_port)
+                    return self._refused(body)
                 case b"Z":
+                    self._reached(Milestone.ANSWERED)
                     self._server.send(b"X", b"")
-                    port = self._server.local_port
-                    return LoginResult(ok=True, rows=tuple(rows), parameters=self._parameters, local_port=port)
+                    return self._result(ok=True, rows=tuple(rows))
                 case _:
                     pass
 
+    def _refused(self, body: bytes) -> LoginResult:
+        """The result of an ErrorResponse: fields of a letter and a text, C for the SQLSTATE and M for the message."""
+        fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
+        return self._result(ok=False, sqlstate=fields.get(b"C"), message=fields.get(b"M"))
+
     def _failed(self, message: str) -> LoginResult:
-        return LoginResult(ok=False, message=message, local_port=self._server.local_port)
+        return self._result(ok=False, message=message)
+
+    def _result(
+        self,
+        *,
+        ok: bool,
+        sqlstate: str | None = None,
+        message: str | None = None,
+        rows: tuple[tuple[str | None, ...], ...] = (),
+    ) -> LoginResult:
+        return LoginResult(
+            ok=ok,
+            sqlstate=sqlstate,
+            message=message,
+            discovery=self._discovery,
+            rows=rows,
+            parameters=self._parameters,
+            local_port=self._server.local_port,
+            local_address=self._server.local_address,
+            tls_version=self._server.tls_version,
+            token_asked=self._token_asked,
+        )
 
 
 class _Server:
@@ -227,7 +269,10 @@ class _Server:
         self._reader = reader
         self._writer = writer
         name = writer.get_extra_info("sockname")
+        self.local_address: str | None = name[0] if isinstance(name, tuple) else None
         self.local_port: int | None = name[1] if isinstance(name, tuple) else None
+        tls = writer.get_extra_info("ssl_object")
+        self.tls_version: str | None = tls.version() if tls is not None else None
 
     def send_startup(self, role: str, database: str, application_name: str | None) -> None:
         """StartupMessage, the only message without a type byte."""
@@ -269,11 +314,13 @@ class _Server:
 
 
 @contextlib.asynccontextmanager
-async def _conversation(address: Address, deadline_seconds: float) -> AsyncIterator[_Server]:
+async def _conversation(
+    address: Address, deadline_seconds: float, encryption: Encryption | None = None, reached: Reached = lambda _: None
+) -> AsyncIterator[_Server]:
     """An open connection, closed at the end; all of it within the deadline, else TimeoutError."""
     try:
         async with asyncio.timeout(deadline_seconds):
-            reader, writer = await _connect(address)
+            reader, writer = await _connect(address, encryption, reached)
             try:
                 yield _Server(reader, writer)
             finally:
@@ -284,23 +331,21 @@ async def _conversation(address: Address, deadline_seconds: float) -> AsyncItera
         raise TimeoutError(f"the server took longer than {deadline_seconds:g} s") from None
 
 
-async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Streams without TLS, as `hostnossl` lines and loopback allow."""
+async def _connect(
+    address: Address, encryption: Encryption | None, reached: Reached
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams; without `encryption` in the clear, as `hostnossl` lines and loopback allow."""
     match address:
+        case TcpAddress(host, port) if encryption is not None:
+            return await connect_encrypted(host, port, encryption, reached)
         case TcpAddress(host, port):
-            return await asyncio.open_connection(host, port)
+            streams = await asyncio.open_connection(host, port)
         case UnixAddress(path):
-            return await asyncio.open_unix_connection(path)
+            streams = await asyncio.open_unix_connection(path)
         case _:
             assert_never(address)
-
-
-def _refusal(body: bytes, discovery: Discovery | None, local_port: int | None) -> LoginResult:
-    """The result of an ErrorResponse: fields of a letter and a text, C for the SQLSTATE and M for the message."""
-    fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
-    return LoginResult(
-        ok=False, sqlstate=fields.get(b"C"), message=fields.get(b"M"), discovery=discovery, local_port=local_port
-    )
+    reached(Milestone.CONNECTED)
+    return streams
 
 
 def _parse_discovery(data: bytes) -> Discovery | None:

@@ -232,6 +232,9 @@ class Metrics:
         self.log_rotations = kept_counter("log_rotations", "Changes to a new log file.", "cluster")
         self.log_truncations = kept_counter("log_truncations", "Log files found shorter than what was read.", "cluster")
         self.log_errors = kept_counter("log_errors", "Failures to open or read a log file.", "cluster")
+        self.log_leaked_tokens = kept_counter(
+            "log_leaked_tokens", "Logins whose token the server's validator wrote into the log.", "cluster"
+        )
         self.matched = kept_counter("correlation_matched", "Outcomes joined with their verdict.", "cluster")
         self.unmatched = kept_counter("correlation_unmatched", "What could not be joined, by kind.", "cluster", "kind")
         self.sessions_open = gauge("sessions_open", "Login attempts begun and not ended.", "cluster")
@@ -401,6 +404,7 @@ class Metrics:
             self.log_rotations,
             self.log_truncations,
             self.log_errors,
+            self.log_leaked_tokens,
         ):
             self._begin(metric, cluster)
         self.sessions_open.labels(cluster)

@@ -50,6 +50,9 @@ _LABELS = (
     ("change", "", metrics.KEY_CHANGES),
     ("cause", "", metrics.DELETE_CAUSES),
     ("format", "", LogFormat),
+    ("probe", "", "`name` of a `[[probes]]` table"),
+    ("server", "", ("primary", "replica")),
+    ("step", "", metrics.PROBE_STEPS),
     ("version", "", "the daemon's version"),
     ("python", "", "the version of Python"),
 )

@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pgoauthd.config.change import FIXED, describe_changes, files_named, fixed_keys_changed
-from pgoauthd.config.values import Callout, Cluster, Config, History, Introspection, Issuer, Log, Notify, State, Web
+from pgoauthd.config.values import (
+    Callout,
+    Cluster,
+    Config,
+    History,
+    Introspection,
+    Issuer,
+    Log,
+    Notify,
+    Probe,
+    State,
+    Web,
+)
 
 ISSUER = Issuer(issuer="https://id.example", audiences=("a",), name="people")
 CLUSTER = Cluster(name="main", logs=("/log",))
+PROBE = Probe(name="kong", host="db.example", user="kong", database="kong", oauth_client_id="kong")
 NOTIFY = Notify(name="ops", kind="webhook", url="https://chat.example/secret")
 
 
@@ -45,6 +59,7 @@ def test_every_table_that_is_used_once_is_fixed_whole() -> None:
         ),
         (Config(clusters=(CLUSTER,)), Config(), "cluster main removed"),
         (Config(), Config(notify=(NOTIFY,)), "notify ops added"),
+        (Config(), Config(probes=(PROBE,)), "probe kong added"),
         (Config(), Config(callout=Callout(max_connections=1)), "callout changed: max_connections"),
         (Config(), Config(history=History(keep_days=1)), "history changed: keep_days"),
     ],
@@ -60,7 +75,7 @@ def test_another_order_is_a_difference() -> None:
 
 def test_two_configurations_are_the_same_where_nothing_is_said() -> None:
     for field in Config.__struct_fields__:
-        told = {"issuers", "clusters", "notify", "callout", "history", "reload", "outcomes"}
+        told = {"issuers", "clusters", "notify", "probes", "callout", "history", "reload", "outcomes"}
         assert field in told | {table for table, _ in FIXED}, f"a change of {field} would go unnoticed"
 
 
@@ -83,3 +98,11 @@ def test_all_files_that_an_issuer_names_are_watched() -> None:
     assert files_named(Config(issuers=(issuer,))) == {"/1", "/2", "/3", "/4", "/5"}
     fields = (*Issuer.__struct_fields__, *Introspection.__struct_fields__)
     assert sum(field.endswith("_file") for field in fields) == 5
+
+
+def test_all_files_that_a_probe_names_are_watched() -> None:
+    files = {"sslrootcert": "/1", "ca_file": "/2", "oauth_client_secret_file": "/3", "oauth_password_file": "/4"}
+    probe = msgspec.structs.replace(PROBE, **files)
+    assert files_named(Config(probes=(probe,))) == set(files.values())
+    named = {field for field in Probe.__struct_fields__ if field.endswith("_file")} | {"sslrootcert"}
+    assert named == set(files)

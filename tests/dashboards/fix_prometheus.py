@@ -40,6 +40,7 @@ class Exposition:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.metrics.declare(clusters=("main",), issuers=("corp",), sinks=("outcome_file", "ops"))
+        self.metrics.declare_probes([("kong", "primary")])
         self.scraped = threading.Condition()
         self.scrapes = 0
         exposition = self
@@ -82,6 +83,9 @@ class Exposition:
         self.metrics.state_size.set(1 << 20)
         self.metrics.state_kept_aside.set(1)
         self.metrics.state_save_duration.observe(0.004)
+        seconds = dict.fromkeys(metrics.PROBE_STEPS, 0.01)
+        for failed in (None, *metrics.PROBE_STEPS):
+            self.metrics.count_probe(("kong", "primary"), failed_step=failed, seconds=seconds, now=time.time() - 30)
         for endpoint in metrics.ENDPOINTS:
             self.metrics.issuer_fetch_duration.labels("corp", endpoint).observe(0.02)
 

@@ -168,7 +168,10 @@ async def test_a_server_that_asks_for_something_else_gets_no_token(
     result = await log_in(cluster.tcp, role=role)
 
     assert result == LoginResult(
-        ok=False, message=f"the server asks for {asked}, not OAUTHBEARER", local_port=result.local_port
+        ok=False,
+        message=f"the server asks for {asked}, not OAUTHBEARER",
+        local_port=result.local_port,
+        local_address="127.0.0.1",
     )
     assert CANARY.encode() not in log.text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -22,6 +24,8 @@ import pytest
 
 from tests.fix_daemon import free_port
 
+CACHE = Path(__file__).parents[2] / ".real"
+"""What is made once for all runs; git ignores it."""
 VERSION = "26.7.3"
 ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:tar.gz"
 DOWNLOAD_SECONDS = 300
@@ -44,9 +48,10 @@ WITHOUT_SCOPE = "elsewhere"
 class Keycloak:
     """Its endpoints; all calls wait."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, realm: str = REALM) -> None:
         self.url = url
-        self.issuer = f"{url}/realms/{REALM}"
+        self.realm = realm
+        self.issuer = f"{url}/realms/{realm}"
         self._priorities = itertools.count(200)
 
     def token(self, client: str, **form: str) -> dict[str, Any]:
@@ -72,17 +77,35 @@ class Keycloak:
 
     def set_up(self) -> None:
         """A realm, alice, a client scope with the database as its audience, and the clients."""
-        self._admin("POST", None, {"realm": REALM, "enabled": True})
-        password = {"type": "password", "value": "alice", "temporary": False}
-        names = {"firstName": "Alice", "lastName": "Example", "email": "alice@example.org", "emailVerified": True}
-        self._admin("POST", "/users", {"username": "alice", "enabled": True, "credentials": [password], **names})
-        mappers = [_audience_mapper(AUDIENCE), _audience_mapper("with-key")]
+        self.add_realm_with_alice()
+        mappers = [audience_mapper(AUDIENCE), audience_mapper("with-key")]
         attributes = {"include.in.token.scope": "true"}
         scope = {"name": SCOPE, "protocol": "openid-connect", "attributes": attributes, "protocolMappers": mappers}
         self._admin("POST", "/client-scopes", scope)
         for name, attributes in CLIENTS.items():
             self.add_client(name, {"secret": secret_of(name), "attributes": attributes})
         self.add_client(WITHOUT_SCOPE, {"secret": secret_of(WITHOUT_SCOPE)}, scoped=False)
+
+    def add_realm_with_alice(self, **attributes: str) -> None:
+        self._admin("POST", None, {"realm": self.realm, "enabled": True, "attributes": attributes})
+        password = {"type": "password", "value": "alice", "temporary": False}
+        names = {"firstName": "Alice", "lastName": "Example", "email": "alice@example.org", "emailVerified": True}
+        self._admin("POST", "/users", {"username": "alice", "enabled": True, "credentials": [password], **names})
+
+    def id_of_alice(self) -> str:
+        """Her `sub`."""
+        return str(self._admin("GET", "/users?username=alice&exact=true")[0]["id"])
+
+    def add_scope(self, name: str, *, in_token: bool = True) -> None:
+        """A client scope that says nothing of an audience; Keycloak may grant one and not write it into the token."""
+        attributes = {"include.in.token.scope": json.dumps(in_token)}
+        self._admin("POST", "/client-scopes", {"name": name, "protocol": "openid-connect", "attributes": attributes})
+
+    def allow_scope(self, client: str, name: str) -> None:
+        """The client may ask for it."""
+        found = self._admin("GET", f"/clients?clientId={client}")[0]["id"]
+        scope = next(one["id"] for one in self._admin("GET", "/client-scopes") if one["name"] == name)
+        self._admin("PUT", f"/clients/{found}/optional-client-scopes/{scope}")
 
     def add_client(self, name: str, settings: Mapping[str, Any], *, scoped: bool = True) -> None:
         grants = {"serviceAccountsEnabled": True, "directAccessGrantsEnabled": True, "standardFlowEnabled": False}
@@ -91,6 +114,11 @@ class Keycloak:
             client = self._admin("GET", f"/clients?clientId={name}")[0]["id"]
             scope = next(one["id"] for one in self._admin("GET", "/client-scopes") if one["name"] == SCOPE)
             self._admin("PUT", f"/clients/{client}/default-client-scopes/{scope}")
+
+    def add_mapper(self, client: str, mapper: Mapping[str, Any]) -> None:
+        """Change the tokens of this client alone."""
+        found = self._admin("GET", f"/clients?clientId={client}")[0]["id"]
+        self._admin("POST", f"/clients/{found}/protocol-mappers/models", mapper)
 
     def is_up(self) -> bool:
         try:
@@ -104,7 +132,7 @@ class Keycloak:
         url = f"{self.url}/realms/master/protocol/openid-connect/token"
         token = _call("POST", url, urllib.parse.urlencode(form).encode(), {})["access_token"]
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        target = f"{self.url}/admin/realms" + ("" if path is None else f"/{REALM}{path}")
+        target = f"{self.url}/admin/realms" + ("" if path is None else f"/{self.realm}{path}")
         return _call(method, target, None if body is None else json.dumps(body).encode(), headers)
 
     def _form(self, url: str, client: str, form: Mapping[str, str]) -> dict[str, Any]:
@@ -117,7 +145,7 @@ def secret_of(client: str) -> str:
     return f"secret of {client}: +%&/"
 
 
-def _audience_mapper(client: str) -> dict[str, Any]:
+def audience_mapper(client: str) -> dict[str, Any]:
     config = {"included.custom.audience": client, "access.token.claim": "true", "introspection.token.claim": "true"}
     kind = {"protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper"}
     return {"name": f"audience {client}", **kind, "config": config}
@@ -136,13 +164,33 @@ def _call(method: str, url: str, body: bytes | None, headers: Mapping[str, str])
 
 @contextlib.contextmanager
 def running(directory: Path) -> Iterator[Keycloak]:
-    """A Keycloak that is set up; it is gone afterwards."""
-    home = _install(directory)
+    """A Keycloak that is set up; it is gone afterwards, with all that it knew. Its log is in `directory`."""
     port = free_port()
+    with contextlib.ExitStack() as stack:
+        with _alone():
+            keycloak = stack.enter_context(_started(_install(), directory / "keycloak.log", port))
+        keycloak.set_up()
+        yield keycloak
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """The distribution is shared, and its first start builds it."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "keycloak.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _started(home: Path, log_path: Path, port: int) -> Iterator[Keycloak]:
     environment = {f"KC_BOOTSTRAP_ADMIN_{name.upper()}": value for name, value in ADMINISTRATOR.items()}
-    with (directory / "keycloak.log").open("wb") as log:
+    # It runs for minutes: what a compiler makes of it in an hour costs more than it brings.
+    environment["JAVA_OPTS_APPEND"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    words = ["start-dev", "--db=dev-mem", "--http-host", "127.0.0.1", "--http-port", str(port)]
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [str(home / "bin/kc.sh"), "start-dev", "--http-host", "127.0.0.1", "--http-port", str(port)],
+            [str(home / "bin/kc.sh"), *words],
             env=os.environ | environment,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -152,30 +200,34 @@ def running(directory: Path) -> Iterator[Keycloak]:
         keycloak = Keycloak(f"http://127.0.0.1:{port}")
         until = time.monotonic() + START_SECONDS
         while not keycloak.is_up():
-            assert process.poll() is None, (directory / "keycloak.log").read_text(encoding="utf-8")
+            assert process.poll() is None, log_path.read_text(encoding="utf-8")
             assert time.monotonic() < until, "Keycloak did not start"
             time.sleep(0.5)  # another process has no events for us
-        keycloak.set_up()
         yield keycloak
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _install(directory: Path) -> Path:
-    """Unpack the distribution; the test is skipped, loudly, where it cannot be had."""
+def _install() -> Path:
+    """Unpack the distribution, once; the test is skipped, loudly, where it cannot be had."""
+    home = CACHE / f"keycloak-{VERSION}"
     lacking = [name for name in ("java", "mvn") if shutil.which(name) is None]
     if lacking:
         pytest.skip(f"NOT TESTED with a real Keycloak: {' and '.join(lacking)} (Java 17 or later, Maven) not found")
-    fetch = ["mvn", "-q", "dependency:copy", f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={directory}"]
-    try:
-        subprocess.run(fetch, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=True, cwd=directory)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"NOT TESTED with a real Keycloak: Maven could not fetch {ARTIFACT}: {error.stdout[-300:]}")
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"NOT TESTED with a real Keycloak: no {ARTIFACT} from Maven within {DOWNLOAD_SECONDS} seconds")
-    (archive,) = directory.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(directory, filter="tar")
-    archive.unlink()
-    return directory / f"keycloak-{VERSION}"
+    if home.is_dir():
+        return home
+    with tempfile.TemporaryDirectory(dir=CACHE) as name:
+        directory = Path(name)
+        fetch = ["mvn", "-q", "dependency:copy", f"-Dartifact={ARTIFACT}", f"-DoutputDirectory={directory}"]
+        try:
+            subprocess.run(fetch, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=True, cwd=directory)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"NOT TESTED with a real Keycloak: Maven could not fetch {ARTIFACT}: {error.stdout[-300:]}")
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"NOT TESTED with a real Keycloak: no {ARTIFACT} from Maven within {DOWNLOAD_SECONDS} seconds")
+        (archive,) = directory.glob("*.tar.gz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(directory, filter="tar")
+        (directory / home.name).rename(home)
+    return home

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pgoauthd.config.reader import parse
 from pgoauthd.tokens.reasons import Reason
 from tests.fix_callout import Answer, Running, running_callout
-from tests.real import fix_keycloak
 from tests.real.fix_keycloak import AUDIENCE, SCOPE, WITHOUT_SCOPE, Keycloak, secret_of
 
 CACHE_SECONDS = 0.5
 MODES = ("jwt", "introspect", "jwt_then_introspect")
 JWT, INTROSPECT, BOTH = MODES
-
-
-@pytest.fixture(scope="module")
-def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
-    with fix_keycloak.running(tmp_path_factory.mktemp("keycloak")) as started:
-        yield started
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
@@ -43,7 +44,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     """In lower case, without parameters; empty where there is none."""
     body: bytes
-    """Read where the status is one of READ_STATUSES, else empty."""
+    """Read where the status is one of those that are (READ_STATUSES), else empty."""
     retry_after_seconds: int | None = None
     """Where the server gave it as a number (RFC 9110 section 10.2.3)."""
 
@@ -51,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Answer {self.status} of {len(self.body)} bytes>"
 
 
-_SECRET_FIELDS = ("token", "client_secret", "client_assertion")
+_SECRET_FIELDS = ("token", "client_secret", "client_assertion", "password")
 _NOT_SHOWN = "not shown"
 
 READ_STATUSES = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST})
@@ -89,11 +90,11 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 class Fetcher:
     """Talks to one issuer; an asynchronous context manager that owns the connections."""
 
-    def __init__(self, issuer: Issuer) -> None:
-        """ConfigError where ca_file, the client's certificate or the proxy cannot be used."""
+    def __init__(self, issuer: Issuer, tls: ssl.SSLContext | None = None) -> None:
+        """ConfigError where ca_file, the client's certificate or the proxy cannot be used; `tls` is in their place."""
         self._deadline = issuer.fetch_timeout_seconds
         self._allow_loopback_http = issuer.allow_loopback_http
-        self._tls = tls_context(issuer)
+        self._tls = tls if tls is not None else tls_context(issuer)
         self._proxy = read_proxy(issuer)
         asked = issuer.introspection
         self._connections = max(MIN_CONNECTIONS, asked.max_concurrent if asked is not None else 0)
@@ -150,8 +151,12 @@ class Fetcher:
         headers: Mapping[str, str],
         timeout_seconds: float,
         accept: str = JSON,
+        read: frozenset[HTTPStatus] = READ_STATUSES,
     ) -> Answer | FetchFailure:
-        """What `url` answers to `form`, whatever the status unless it is a redirect, within `timeout_seconds`."""
+        """What `url` answers to `form`, whatever the status unless it is a redirect, within `timeout_seconds`.
+
+        The bodies of answers with a status in `read` are read.
+        """
         return await self._request(
             _Request(
                 method="POST",
@@ -159,7 +164,7 @@ class Fetcher:
                 headers={"Accept": accept, "Content-Type": "application/x-www-form-urlencoded", **headers},
                 body=urlencode(form).encode("ascii"),
                 timeout_seconds=timeout_seconds,
-                read=READ_STATUSES,
+                read=read,
                 secrets=(*(form[name] for name in _SECRET_FIELDS if name in form), *headers.values()),
             )
         )
