@@ -91,7 +91,7 @@ async def running(
             site.metrics.count_outcome(outcome)
             house.offer(outcome)
 
-        observation = Observation(publish=[decided], metrics=site.metrics, clock=clock, ident=ident)
+        observation = Observation(publish=[decided], metrics=site.metrics, clock=clock, ident=ident, log=log)
         tails = Tails(site, observation, ident)
         tell = _to_all(sinks.offer, *publish, _log_outcomes(log))
         house = House(observation, tails.running, tell=tell, metrics=site.metrics, log=log, left=tails.left)
@@ -104,6 +104,7 @@ async def running(
         web = Web(config.web, site.metrics)
         await web.start()
         stack.push_async_callback(web.stop)
+        stack.callback(house.leave)
         background = await stack.enter_async_context(site.background)
         stack.push_async_callback(house.end)
         stack.push_async_callback(validating.close)

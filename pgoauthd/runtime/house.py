@@ -132,7 +132,16 @@ class House:
         if self._saving is not None:
             await asyncio.wait([self._saving])
         if self._store is not None:
-            await self._save(self._store, clean=True)
+            await self._save(self._store)
+
+    def leave(self) -> None:
+        """Note that nothing is left to be made good at the next start: sinks have written what they were told, too."""
+        if self._store is None or self._saving_fails:
+            return
+        try:
+            self._store.mark_clean()
+        except StateError as error:
+            self._tell_failure(error)
 
     async def _keep_ticking(self, clock: Clock, notifier: Notifier, watchdog_seconds: float | None) -> None:
         pinged, held_up = clock.monotonic(), False
@@ -178,8 +187,8 @@ class House:
                 self._metrics.history_deleted.labels("size").inc(tidied.for_size)
                 self._metrics.state_size.set(tidied.used_bytes)
 
-    async def _save(self, store: Store, *, clean: bool = False) -> None:
-        part = self._take(store, clean=clean)
+    async def _save(self, store: Store) -> None:
+        part = self._take(store)
         if part is None:
             return
         try:
@@ -196,7 +205,7 @@ class House:
             self._metrics.ledger.show(part.changes.counters)
             await in_pieces(map(self._tell_one, part.changes.outcomes))
 
-    def _take(self, store: Store, *, clean: bool) -> Part | None:
+    def _take(self, store: Store) -> Part | None:
         """All that has changed, as of this moment; None if that is nothing."""
         engines, verdicts = self._observation.take_changes()
         positions = {**self._left, **{name: tail.positions() for name, tail in self._tails.items()}}
@@ -204,7 +213,7 @@ class House:
         self._observation.room.set()
         counters = self._metrics.ledger.take()
         matters = any(counters) or verdicts.matter or any(it.matter for it in engines.values())
-        if not (clean or outcomes or matters or positions != self._saved_positions):
+        if not (outcomes or matters or positions != self._saved_positions):
             return None
         changes = StateChanges(
             clusters={
@@ -214,7 +223,6 @@ class House:
             verdicts_up_to=store.verdict_number,
             counters=counters,
             outcomes=outcomes,
-            clean=clean,
         )
         return Part(changes, positions)
 

@@ -49,7 +49,6 @@ class StateChanges(NamedTuple):
     counters: Entries
     outcomes: Sequence[Outcome]
     """Each with its id, ascending."""
-    clean: bool = False
 
 
 class Rows:
@@ -86,7 +85,7 @@ class Rows:
 
     def add(self, changes: StateChanges) -> Iterator[None]:
         """Encode what has changed, with a stop after each piece: all of it at once would hold up an event loop."""
-        self.head[CLEAN] = b"1" if changes.clean else b"0"
+        self.head[CLEAN] = b"0"
         self.head[VERDICTS_IN_STATE] = str(changes.verdicts_up_to).encode()
         for series, amount in changes.counters.added.items():
             self.added[series] = self.added.get(series, 0.0) + amount

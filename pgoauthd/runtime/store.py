@@ -73,6 +73,8 @@ class Store:
         self.kept_aside: Path | None = None
         """Where the state is now that was found and could not be used."""
         self.why_kept_aside = ""
+        self.saved: Saved
+        """What the last run has left, as it was found."""
         with ExitStack() as opened:
             self._lock = lock(path)
             opened.callback(os.close, self._lock.descriptor)
@@ -103,6 +105,10 @@ class Store:
 
     def _close_connection(self) -> None:
         self._connection.close()
+
+    def forget_saved(self) -> None:
+        """Nobody asks for `saved` any more: what has ended since would stay in memory for it."""
+        self.saved = self.saved._replace(clusters={}, verdicts=(), verdicts_since=())
 
     def keep(self, verdict: SessionVerdict) -> None:
         """Have a verdict survive at once; OSError if that cannot be, and the next save has it."""
@@ -135,6 +141,15 @@ class Store:
         await self._beside(self._write_unwritten())
         if rows.problem:
             raise StateError(f"{self._path}: a part of the state could not be saved ({rows.problem}); report this")
+
+    def mark_clean(self) -> None:
+        """Note, at the end, that the daemon ends by itself; StateError if that cannot be, or a save failed."""
+        if self._working is not None and not self._working.done():
+            raise StateError(f"{self._path}: the disk does not answer; look whether it does")
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO head VALUES (?, ?)", (CLEAN, b"1"))
+        except sqlite3.Error as error:
+            raise StateError(f"{self._path}: the state could not be saved ({error}); check the disk") from error
 
     async def tidy(self, retention: Retention) -> Tidied:
         """Delete outcomes that are too old or too many, as many as can be soon; StateError as of `save`."""
@@ -242,7 +257,7 @@ class Store:
     def _clusters(self) -> dict[str, ClusterState]:
         sessions, silenced = defaultdict[str, list[Session]](list), defaultdict[str, list[Silenced]](list)
         for name, body in self._rows("SELECT cluster, body FROM session"):
-            sessions[name].append(_decode(body, Session))
+            sessions[name].append(_decode_session(body))
         for name, key, place, state in self._rows("SELECT cluster, key, place, state FROM silenced"):
             silenced[name].append(Silenced(key, place, State(state)))
         return {
@@ -262,8 +277,9 @@ class Store:
             {(name, msgspec.json.decode(labels, type=tuple[str, ...])): value for name, labels, value in rows}, {}
         )
 
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query).fetchall()
+    def _rows(self, query: str) -> sqlite3.Cursor:
+        """One after the other: all rows of a large state at once take as much memory as the state."""
+        return self._connection.execute(query)
 
 
 def _open_again(path: Path) -> sqlite3.Connection:
@@ -287,6 +303,16 @@ def _look_at(working: asyncio.Task[Any]) -> None:
     """Nobody may wait any more for what went wrong, and it is told with the next save."""
     if not working.cancelled():
         working.exception()
+
+
+def _decode_session(body: bytes) -> Session:
+    """A session, whose last line is in memory once, as it was when it was read."""
+    session = _decode(body, Session)
+    for line in (session.cause, session.authorized, session.authenticated, session.received):
+        if line is not None and line == session.last:
+            session.last = line
+            break
+    return session
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

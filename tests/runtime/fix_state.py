@@ -62,7 +62,6 @@ def changes(
     added: dict[Series, float] | None = None,
     put: dict[Series, float] | None = None,
     outcomes: Sequence[Outcome] = (),
-    clean: bool = False,
 ) -> StateChanges:
     """What a save takes; `decided`: the session ids whose verdicts wait no more."""
     if isinstance(engine, EngineState):
@@ -73,7 +72,6 @@ def changes(
         verdicts_up_to=up_to,
         counters=Entries(added or {}, put or {}),
         outcomes=outcomes,
-        clean=clean,
     )
 
 

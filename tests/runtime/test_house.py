@@ -325,6 +325,7 @@ async def test_at_the_end_everything_is_saved_and_told_when_end_returns(tmp_path
         here.observation.on_events("main", [*LOGIN, received(pid=2)])
         here.house.on_verdict(verdict(pid=2))
         await here.house.end()
+        here.house.leave()
         assert (here.told_ids(), ids_in(here.path), here.attempts()) == ([1], [1], 1)
     with state_at(tmp_path) as store:
         assert store.saved.clean is True
@@ -347,8 +348,6 @@ async def test_who_is_cancelled_in_the_middle_of_a_save_loses_nothing_and_tells_
         async with asyncio.timeout(DEADLINE):
             await ending
         assert (here.told_ids(), ids_in(here.path), here.attempts()) == ([1, 2], [1, 2], 1)
-    with state_at(tmp_path) as store:
-        assert store.saved.clean is True
 
 
 async def test_the_end_waits_until_what_a_save_before_it_has_written_is_told(tmp_path: Path) -> None:
@@ -379,17 +378,29 @@ async def test_after_the_end_nothing_is_saved_or_told_any_more(tmp_path: Path) -
                     await here.clock.asleep(2)  # nobody saves any more
                 assert connection.execute("PRAGMA data_version").fetchone() == before
         assert here.told == []
-    with state_at(tmp_path) as store:
-        assert store.saved.clean is True
 
 
-async def test_an_end_that_cannot_save_tells_all_the_same(tmp_path: Path) -> None:
+async def test_an_end_that_cannot_save_tells_all_the_same_and_is_no_end_in_order(tmp_path: Path) -> None:
     with home(tmp_path) as here:
+        async with here.kept():
+            here.observation.on_events("main", [received(pid=9)])
+            await here.pass_time(IDLE_SAVE_SECONDS)
         with failing_disk(here.path):
             here.observation.on_events("main", LOGIN)
             await here.house.end()
+        here.house.leave()
         assert here.told_ids() == [1]
         assert "state_not_saved" in here.said.getvalue()
+    with state_at(tmp_path) as store:
+        assert store.saved.clean is False
+
+
+async def test_a_daemon_whose_sinks_have_not_ended_has_not_ended_in_order(tmp_path: Path) -> None:
+    with home(tmp_path) as here:
+        here.observation.on_events("main", LOGIN)
+        await here.house.end()
+    with state_at(tmp_path) as store:
+        assert store.saved.clean is False
 
 
 async def test_a_daemon_that_is_killed_has_not_ended_in_order(tmp_path: Path) -> None:

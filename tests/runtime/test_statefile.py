@@ -172,7 +172,8 @@ async def fill(directory: Path) -> None:
     with state_at(directory) as store:
         decided = numbered(store, *(outcome(pid=pid) for pid in range(60)))
         verdicts = [verdict(pid=pid) for pid in range(1, 40)]
-        await store.save(changes(HELD.engine, verdicts=verdicts, added={ATTEMPTS: 3}, outcomes=decided, clean=True))
+        await store.save(changes(HELD.engine, verdicts=verdicts, added={ATTEMPTS: 3}, outcomes=decided))
+        store.mark_clean()
 
 
 def whole_state(directory: Path) -> bytes:

@@ -444,7 +444,8 @@ async def test_the_numbers_of_verdicts_go_on_after_a_restart_though_their_file_i
     with state_at(tmp_path) as store:
         for _ in range(3):
             store.keep(verdict())
-        await store.save(changes(up_to=store.verdict_number, clean=True))
+        await store.save(changes(up_to=store.verdict_number))
+        store.mark_clean()
     (tmp_path / "verdicts").unlink()
     with state_at(tmp_path) as store:
         store.keep(verdict(pid=2))
@@ -487,18 +488,22 @@ async def test_verdicts_are_lost_only(tmp_path: Path, clean: bool, decided: int,
     with state_at(tmp_path) as store:
         for _ in range(decided):
             store.keep(verdict())
-        await store.save(changes(up_to=store.verdict_number, clean=clean))
+        await store.save(changes(up_to=store.verdict_number))
+        if clean:
+            store.mark_clean()
     if gone:
         (tmp_path / "verdicts").unlink()
     with state_at(tmp_path) as store:
         assert store.saved.verdicts_lost is lost
 
 
-async def test_only_a_save_of_the_end_makes_an_end_in_order(tmp_path: Path) -> None:
+async def test_only_what_is_said_at_the_end_makes_an_end_in_order(tmp_path: Path) -> None:
     ends = []
     for clean in (False, True, False):
         with state_at(tmp_path) as store:
-            await store.save(changes(clean=clean))
+            await store.save(changes())
+            if clean:
+                store.mark_clean()
         with state_at(tmp_path) as store:
             ends.append(store.saved.clean)
     assert ends == [False, True, False]
