@@ -1,15 +1,17 @@
 # make demo   a real PostgreSQL 18, a day of OAuth logins, and why each one succeeded or failed
 # make test   everything that CI checks: style, types, unit tests, real servers, alert rules
+# make test-real  systems as people run them: identity provider, browser, psql's device flow, PostgreSQL 19
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-lowest lint unit bench clean
+.PHONY: help demo test test-real test-lowest lint unit bench clean
 help:
 	@echo 'make demo    see pgoauthd at work on a real PostgreSQL 18 (about a minute)'
 	@echo 'make test    run all checks and tests'
+	@echo 'make test-real  run what needs other systems: Keycloak, a browser, psql, PostgreSQL 19'
 	@echo 'make test-lowest  run the tests with the oldest dependencies that pyproject.toml allows'
 	@echo 'make bench   measure validation and replay beside their yardsticks'
 	@echo 'make clean   remove what the above made'
@@ -33,6 +35,11 @@ unit: $(BIN)/.installed
 	@sh tests/install-debian-parts.sh
 	$(BIN)/python -m pytest
 
+# What this machine lacks is said by the script, and again by pytest for each test that is skipped for it.
+test-real: $(BIN)/.installed
+	@sh tests/install-real-parts.sh
+	$(BIN)/python -m pytest tests/real
+
 test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --constraint tests/lowest-versions.txt --editable '.[demo,dev]'
@@ -46,5 +53,5 @@ bench: $(BIN)/.installed
 test: lint unit
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest .real build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	$(MAKE) -C shim clean

@@ -516,6 +516,7 @@ sample_request(void)
 		.hba_line = 12,
 		.issuer = "https://issuer.example.org",
 		.scope = "openid db",
+		.audience = "payroll",
 		.usermap = "people",
 		.delegate = false,
 		.server_version = 180006,
@@ -526,7 +527,8 @@ sample_request(void)
 static const char sample_body[] =
 "{\"token\":\"eyJ.abc.def\",\"role\":\"alice\",\"database\":\"app\",\"client_addr\":\"192.0.2.7\","
 "\"client_port\":40123,\"session_id\":\"68a1b2c3.1f4\",\"pid\":500,\"hba_file\":\"/etc/pg_hba.conf\","
-"\"hba_line\":12,\"issuer\":\"https://issuer.example.org\",\"scope\":\"openid db\",\"usermap\":\"people\","
+"\"hba_line\":12,\"issuer\":\"https://issuer.example.org\",\"scope\":\"openid db\","
+"\"audience\":\"payroll\",\"usermap\":\"people\","
 "\"delegate\":false,\"server_version\":180006,\"cluster_name\":\"main\"}";
 
 static void
@@ -564,7 +566,7 @@ check_requests(void)
 	};
 	builds("what is not there is null", &request,
 		   "{\"token\":\"t\",\"role\":\"r\",\"database\":null,\"client_addr\":null,\"client_port\":null,"
-		   "\"session_id\":null,\"pid\":0,\"hba_file\":null,\"hba_line\":0,\"issuer\":null,\"scope\":null,"
+		   "\"session_id\":null,\"pid\":0,\"hba_file\":null,\"hba_line\":0,\"issuer\":null,\"scope\":null,\"audience\":null,"
 		   "\"usermap\":null,\"delegate\":true,\"server_version\":0,\"cluster_name\":null}");
 
 	memset(small, '#', sizeof(small));

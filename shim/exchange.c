@@ -67,9 +67,12 @@ exchange(const char *path, int timeout_ms, const char *request, size_t request_s
 	ex->timeout_ms = timeout_ms;
 	ex->problem = problem;
 
+	/* an empty one is an address that any user could listen at (unix(7)) */
+	if (path[0] == '\0')
+		return fail(ex, EXCHANGE_UNAVAILABLE, pstrdup("the path of the socket is empty"));
 	if (strlen(path) >= sizeof(address.sun_path))
 		return fail(ex, EXCHANGE_UNAVAILABLE,
-					psprintf("pgoauthd.socket_path is longer than %zu bytes",
+					psprintf("the path of the socket is longer than %zu bytes",
 							 sizeof(address.sun_path) - 1));
 	memcpy(address.sun_path, path, strlen(path) + 1);
 

@@ -61,24 +61,32 @@ static const Failure failures[] = {
 static char *socket_path = NULL;
 static int	timeout_ms = 10000;
 
+#if PG_VERSION_NUM >= 190000
+static void register_options(ValidatorModuleState *state);
+#endif
+static const char *line_option(const ValidatorModuleState *state, const char *name);
 static bool validate_token(const ValidatorModuleState *state, const char *token,
 						   const char *role, ValidatorModuleResult *result);
-static ExchangeResult ask_daemon(const WireRequest *request, WireReply *reply, char **problem);
+static ExchangeResult ask_daemon(const char *path, const WireRequest *request,
+								 WireReply *reply, char **problem);
 static void describe_login(const ValidatorModuleState *state, WireRequest *request);
 static int	client_port(const Port *port);
 static bool accept_token(const WireReply *reply, ValidatorModuleResult *result);
 static bool refuse_token(const WireReply *reply, ValidatorModuleResult *result);
-static bool refuse_role(ValidatorModuleResult *result);
+static bool refuse_unasked(const char *message, const char *remedy, ValidatorModuleResult *result);
 static bool give_up(ExchangeResult why, const char *problem, ValidatorModuleResult *result);
 static void log_refusal(const char *reason, const char *message, const char *remedy,
 						ValidatorModuleResult *result);
 
 /*
- * There is no startup callback: the module is loaded for discovery attempts
- * too, which carry no token, so all work waits for one.
+ * The module is loaded for discovery attempts too, which carry no token, so
+ * all work waits for one: at startup it only says which options it knows.
  */
 static const OAuthValidatorCallbacks validator_callbacks = {
 	.magic = PG_OAUTH_VALIDATOR_MAGIC,
+#if PG_VERSION_NUM >= 190000
+	.startup_cb = register_options,
+#endif
 	.validate_cb = validate_token,
 };
 
@@ -113,6 +121,36 @@ _PG_oauth_validator_module_init(void)
 	return &validator_callbacks;
 }
 
+#if PG_VERSION_NUM >= 190000
+/*
+ * Options of a line of pg_hba.conf, validator.NAME="VALUE" there.  The server
+ * refuses all logins on a line with an option that is not registered.
+ */
+static void
+register_options(ValidatorModuleState *state)
+{
+	static const char *names[] = {"socket", "audience"};
+
+	RegisterOAuthHBAOptions(state, lengthof(names), names);
+}
+#endif
+
+/*
+ * An option of the login's line of pg_hba.conf; NULL where it has none, as
+ * always before PostgreSQL 19.
+ */
+static const char *
+line_option(const ValidatorModuleState *state, const char *name)
+{
+#if PG_VERSION_NUM >= 190000
+	return GetOAuthHBAOption(state, name);
+#else
+	(void) state;
+	(void) name;
+	return NULL;
+#endif
+}
+
 /*
  * Validates one token.  True with a verdict, whichever; false, the server's
  * "internal error", where there was nobody to give one.
@@ -123,14 +161,21 @@ validate_token(const ValidatorModuleState *state, const char *token, const char 
 {
 	WireRequest request = {.token = token, .role = role};
 	WireReply	reply;
+	const char *own_socket = line_option(state, "socket");
 	char	   *problem = NULL;
 	ExchangeResult outcome;
 
+	request.audience = line_option(state, "audience");
 	if (!wirejson_is_utf8(role))
-		return refuse_role(result);
+		return refuse_unasked("The role of the login is not valid UTF-8, so pgoauthd was not asked.",
+							  "Log in as a role whose name is valid UTF-8.", result);
+	if (request.audience != NULL &&
+		(request.audience[0] == '\0' || !wirejson_is_utf8(request.audience)))
+		return refuse_unasked("validator.audience is empty or not valid UTF-8, so pgoauthd was not asked.",
+							  "Correct validator.audience in pg_hba.conf.", result);
 
 	describe_login(state, &request);
-	outcome = ask_daemon(&request, &reply, &problem);
+	outcome = ask_daemon(own_socket != NULL ? own_socket : socket_path, &request, &reply, &problem);
 	if (outcome != EXCHANGE_ANSWERED)
 		return give_up(outcome, problem, result);
 	if (!reply.authorized)
@@ -146,7 +191,7 @@ validate_token(const ValidatorModuleState *state, const char *token, const char 
  * Sends the request and wipes it: it is the only copy of the token made here.
  */
 static ExchangeResult
-ask_daemon(const WireRequest *request, WireReply *reply, char **problem)
+ask_daemon(const char *path, const WireRequest *request, WireReply *reply, char **problem)
 {
 	size_t		size = wire_build_request(request, NULL, 0);
 	char	   *text = palloc(size);
@@ -155,7 +200,7 @@ ask_daemon(const WireRequest *request, WireReply *reply, char **problem)
 	wire_build_request(request, text, size);
 	PG_TRY();
 	{
-		outcome = exchange(socket_path, timeout_ms, text, size, reply, problem);
+		outcome = exchange(path, timeout_ms, text, size, reply, problem);
 	}
 	PG_FINALLY();
 	{
@@ -228,15 +273,14 @@ refuse_token(const WireReply *reply, ValidatorModuleResult *result)
 
 /*
  * A request is JSON, where each byte that is not UTF-8 becomes U+FFFD: two
- * roles would look alike to the daemon, which may vouch for one of them.
+ * roles, or two audiences, would look alike to the daemon, which may vouch
+ * for one of them.
  */
 static bool
-refuse_role(ValidatorModuleResult *result)
+refuse_unasked(const char *message, const char *remedy, ValidatorModuleResult *result)
 {
 	result->authorized = false;
-	log_refusal("request_invalid",
-				"The role of the login is not valid UTF-8, so pgoauthd was not asked.",
-				"Log in as a role whose name is valid UTF-8.", result);
+	log_refusal("request_invalid", message, remedy, result);
 	return true;
 }
 
@@ -252,19 +296,22 @@ give_up(ExchangeResult why, const char *problem, ValidatorModuleResult *result)
 
 /*
  * Says why, to the server's log only: the client learns that it was refused,
- * never why (as COMMERROR has it in the server's own code).
+ * never why.  From PostgreSQL 19 on the server has a place for it, the DETAIL
+ * of the one entry that it writes itself; before, it is an entry of ours (at
+ * COMMERROR, as in the server's own code).
  */
 static void
 log_refusal(const char *reason, const char *message, const char *remedy,
 			ValidatorModuleResult *result)
 {
-	ereport(COMMERROR,
-			errmsg("pgoauthd: refused [%s]: %s", reason, message),
-			remedy[0] != '\0' ? errhint("%s", remedy) : 0);
+	char	   *entry = psprintf("pgoauthd: refused [%s]: %s", reason, message);
 
 #if PG_VERSION_NUM >= 190000
-	result->error_detail = pstrdup(message);
+	result->error_detail = remedy[0] != '\0' ? psprintf("%s\n%s", entry, remedy) : entry;
 #else
-	(void) result;				/* 18 has no place for it */
+	(void) result;
+	ereport(COMMERROR,
+			errmsg_internal("%s", entry),
+			remedy[0] != '\0' ? errhint("%s", remedy) : 0);
 #endif
 }

@@ -115,6 +115,7 @@ put_body(WireText *text, const WireRequest *request)
 	put_number(text, "hba_line", request->hba_line);
 	put_member(text, "issuer", request->issuer);
 	put_member(text, "scope", request->scope);
+	put_member(text, "audience", request->audience);
 	put_member(text, "usermap", request->usermap);
 	wirejson_put(text, request->delegate ? ",\"delegate\":true" : ",\"delegate\":false");
 	put_number(text, "server_version", request->server_version);

@@ -30,7 +30,7 @@
 
 /*
  * A login, as the server knows it.  Strings may be NULL where the protocol
- * allows null, and need not be valid UTF-8, but for the role: see
+ * allows null, and need not be valid UTF-8, but for role and audience: see
  * wirejson_is_utf8().
  */
 typedef struct WireRequest
@@ -46,6 +46,7 @@ typedef struct WireRequest
 	int			hba_line;
 	const char *issuer;
 	const char *scope;
+	const char *audience;
 	const char *usermap;
 	bool		delegate;
 	int			server_version;

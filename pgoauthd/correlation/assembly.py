@@ -14,6 +14,7 @@ from pgoauthd.logs.events import AuthEvent, EventKind, Saying
 _OAUTH_SAYINGS = frozenset(
     {
         Saying.SHIM,
+        Saying.FOREIGN,
         Saying.OAUTH_FAILED,
         Saying.VALIDATOR_REFUSED,
         Saying.VALIDATOR_NO_IDENTITY,

@@ -50,7 +50,7 @@ SAID: dict[Saying, Reason] = {
     Saying.TOO_MANY_CONNECTIONS: Reason.TOO_MANY_CONNECTIONS,
     Saying.SERVER_NOT_READY: Reason.SERVER_NOT_READY,
 }
-"""What a line says by itself. SHIM, OAUTH_FAILED and OTHER need more than the line and are not here."""
+"""What a line says by itself. SHIM, FOREIGN, OAUTH_FAILED and OTHER need more than the line and are not here."""
 
 _GENERIC = frozenset({Reason.VALIDATOR_REFUSED, Reason.VALIDATOR_INTERNAL_ERROR})
 """Reasons that a verdict knows better."""
@@ -86,7 +86,7 @@ def _refused(session: Session, verdict: SessionVerdict | None) -> Decision:
     if fatal is not None and fatal.saying is not None and (reason := SAID.get(fatal.saying)) is not None:
         return _say(Result.REFUSED, reason, fatal.detail)
     if fatal is not None and fatal.reason_code is not None:
-        return _say(Result.REFUSED, BY_CODE.get(fatal.reason_code, Reason.VALIDATOR_REFUSED), fatal.detail)
+        return _from_validator(fatal)
     if session.cause is not None:
         return _from_cause(session.cause, session, verdict)
     if fatal is not None and fatal.saying is Saying.OAUTH_FAILED:
@@ -96,9 +96,12 @@ def _refused(session: Session, verdict: SessionVerdict | None) -> Decision:
 
 def _from_cause(cause: AuthEvent, session: Session, verdict: SessionVerdict | None) -> Decision:
     if cause.saying is Saying.SHIM:
-        return _say(Result.REFUSED, BY_CODE.get(cause.reason_code or "", Reason.VALIDATOR_REFUSED), cause.detail)
+        return _from_validator(cause)
+    knows = verdict is not None and not verdict.verdict.authorized
+    if cause.saying is Saying.FOREIGN:
+        return _from_verdict(verdict) if verdict is not None and knows else _from_validator(cause)
     reason = SAID[cause.saying] if cause.saying is not None else Reason.SERVER_ERROR
-    if reason in _GENERIC and verdict is not None and not verdict.verdict.authorized:
+    if reason in _GENERIC and verdict is not None and knows:
         return _from_verdict(verdict)
     match reason:
         case Reason.IDENTITY_MISMATCH:
@@ -121,6 +124,14 @@ def _oauth_failed(fatal: AuthEvent, session: Session, verdict: SessionVerdict | 
     if fatal.detail is not None or session.authenticated is not None:
         return _say(Result.REFUSED, Reason.VALIDATOR_REFUSED, fatal.detail)
     return _say(Result.DISCOVERY, Reason.DISCOVERY)
+
+
+def _from_validator(line: AuthEvent) -> Decision:
+    """As a validator has said it itself: ours by its code, another one in its own words, which the message quotes."""
+    reason = BY_CODE.get(line.reason_code or "", Reason.VALIDATOR_REFUSED)
+    if line.saying is Saying.SHIM or line.detail is None:
+        return _say(Result.REFUSED, reason, line.detail)
+    return _say(Result.REFUSED, reason, f"The server's validator said: {line.detail}")
 
 
 def _from_verdict(verdict: SessionVerdict) -> Decision:

@@ -16,7 +16,7 @@ from pgoauthd.correlation.changes import Changes
 from pgoauthd.correlation.decision import decide
 from pgoauthd.correlation.outcome import Outcome, Result, Unmatched
 from pgoauthd.correlation.session import ENDS, Session, State
-from pgoauthd.correlation.verdicts import Verdicts
+from pgoauthd.correlation.verdicts import SessionVerdict, Verdicts
 from pgoauthd.logs.events import AuthEvent, EventKind, Saying
 
 SessionKey = str | int
@@ -25,6 +25,9 @@ SessionKey = str | int
 MAX_DECIDED_BY_SILENCE = 10_000
 LOOK_SECONDS = 1.0
 """How far the clock of an old log moves between looks for attempts that are over."""
+
+NUMBERS_OF_A_MAJOR_VERSION = 10_000
+"""180006 is 18.6."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,14 +101,18 @@ class Engine:
         self.cluster = cluster
         self.unmatched: Counter[Unmatched] = Counter()
         self.matched = 0
+        self.leaks: list[AuthEvent] = []
+        """Of each login into whose log lines a token came the first of them; whoever observes takes them away."""
         self._verdicts = verdicts
         self._limits = limits or Limits()
+        self._takes_verdicts = True
         self._known = state.known
         self._open = OrderedDict((key_of(it), it) for it in sorted(state.open, key=lambda it: it.first_seen))
         """In the order in which they began."""
-        settling = [(key, it.settling_since) for key, it in self._open.items() if it.settling_since is not None]
-        self._settling = OrderedDict(sorted(settling, key=lambda it: it[1]))
+        self._settling = self._since(State.AUTHORIZED)
         """Those authorized, in that order, with the time."""
+        self._explained = self._since(State.EXPLAINED)
+        """Those that our validator has refused, in that order, with the time."""
         silenced = sorted(state.silenced, key=lambda it: it.place)
         self._silenced = OrderedDict((it.key, it) for it in silenced)
         self._place = silenced[-1].place if silenced else 0
@@ -127,9 +134,14 @@ class Engine:
         """What to hand to the next Engine of this cluster."""
         return EngineState(open=tuple(self._open.values()), silenced=tuple(self._silenced.values()), known=self._known)
 
-    def use(self, limits: Limits, *, validated_since: float | None) -> None:
-        """Go by these limits from now on; `validated_since`: from when on each OAuth login must have a verdict."""
+    def use(self, limits: Limits, *, validated_since: float | None, takes_verdicts: bool = True) -> None:
+        """Go by these limits from now on; `validated_since`: from when on each OAuth login must have a verdict.
+
+        `takes_verdicts`: some may be on logins of this cluster. Session ids are those of processes, and tell the
+        sessions of two hosts not always apart.
+        """
         self._limits = limits
+        self._takes_verdicts = takes_verdicts
         self._known = msgspec.structs.replace(self._known, validated_since=validated_since)
 
     @property
@@ -171,19 +183,26 @@ class Engine:
         over = list(itertools.takewhile(lambda it: now - it[1].first_seen > self._limits.silence, self._open.items()))
         settle = self._limits.silence if self._known.logs_ready else self._limits.settle
         settled = itertools.takewhile(lambda it: now - it[1] > settle, self._settling.items())
+        refused = itertools.takewhile(lambda it: now - it[1] > self._limits.settle, self._explained.items())
         over += [
-            (key, self._open[key]) for key, _ in settled if now - self._open[key].first_seen <= self._limits.silence
+            (key, self._open[key])
+            for key, _ in itertools.chain(settled, refused)
+            if now - self._open[key].first_seen <= self._limits.silence
         ]
         return self._silence(over)
 
     def finish(self) -> list[Outcome]:
-        """The log has ended and nothing more will come: what was authorized has succeeded, the rest is unfinished."""
-        outcomes = self._silence([(key, self._open[key]) for key in self._settling])
+        """The log has ended and nothing more will come: who was authorized is in, who was refused is not.
+
+        The rest is unfinished.
+        """
+        outcomes = self._silence([(key, self._open[key]) for key in (*self._settling, *self._explained)])
         self.unmatched[Unmatched.UNFINISHED] += len(self._open)
         for key in self._open:
             self._sessions_to_save.gone(key)
         self._open.clear()
         self._settling.clear()
+        self._explained.clear()
         return outcomes
 
     def _observe_one(self, event: AuthEvent, now: float, outcomes: list[Outcome]) -> None:
@@ -200,15 +219,31 @@ class Engine:
             if self._is_stray(event, key):
                 return
             session = self._begin(key, event, now)
+        if event.leaked and not session.leaked:
+            session.leaked = True
+            self.leaks.append(event)
         state = session.take(event)
         if state in ENDS:
             self._end(key, session, outcomes)
             self._learn(event)
             return
-        if state is State.AUTHORIZED and session.settling_since is None:
+        if state is State.AUTHORIZED and key not in self._settling:
+            self._explained.pop(key, None)
             session.settling_since = self._settling[key] = now
+        elif state is State.EXPLAINED and event.saying is Saying.SHIM and key not in self._explained:
+            # A client that goes away at once, as pgx does, keeps the server from logging the FATAL.
+            session.settling_since = self._explained[key] = now
         self._sessions_to_save.changed(key)
         self._learn(event)
+
+    def _since(self, state: State) -> OrderedDict[SessionKey, float]:
+        """Since when open sessions are in a state that time ends, oldest first."""
+        waiting = [
+            (key, it.settling_since)
+            for key, it in self._open.items()
+            if it.state is state and it.settling_since is not None
+        ]
+        return OrderedDict(sorted(waiting, key=lambda it: it[1]))
 
     def _learn(self, event: AuthEvent) -> None:
         """What one line shows of the server as a whole."""
@@ -269,17 +304,27 @@ class Engine:
     def _forget(self, key: SessionKey) -> None:
         del self._open[key]
         self._settling.pop(key, None)
+        self._explained.pop(key, None)
         self._sessions_to_save.gone(key)
 
     def _outcome(self, session: Session) -> Outcome:
-        verdict = self._verdicts.take(session.session_id, session.pid, session.started)
+        verdict = None
+        if self._takes_verdicts:
+            verdict = self._verdicts.take(session.session_id, session.pid, session.started)
         decision = decide(session, verdict, self._known.server_major)
         outcome = assemble(self.cluster, session, verdict, decision)
         if verdict is not None:
             self.matched += 1
+            self._learn_version(verdict)
         elif self._lacks_verdict(session, outcome):
             self.unmatched[Unmatched.LOGGED_NOT_VALIDATED] += 1
         return outcome
+
+    def _learn_version(self, verdict: SessionVerdict) -> None:
+        """A server that started before reading began has not said in its log which version it is."""
+        if verdict.server_version is not None:
+            major = verdict.server_version // NUMBERS_OF_A_MAJOR_VERSION
+            self._known = msgspec.structs.replace(self._known, server_major=major)
 
     def _lacks_verdict(self, session: Session, outcome: Outcome) -> bool:
         """Whether the log shows a login by OAuth, or one from nowhere, that pgoauthd never vouched for."""

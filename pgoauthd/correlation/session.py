@@ -121,12 +121,14 @@ class Session(msgspec.Struct, gc=False, omit_defaults=True):
     first_seen: float = 0.0
     """By the engine's clock: ages are counted from here."""
     settling_since: float | None = None
-    """By the engine's clock: when it was authorized."""
+    """By the engine's clock: when it was authorized, or refused by our validator."""
     received: AuthEvent | None = None
     authenticated: AuthEvent | None = None
     authorized: AuthEvent | None = None
     cause: AuthEvent | None = None
     last: AuthEvent | None = None
+    leaked: bool = False
+    """A line of it holds a token."""
 
     def take(self, event: AuthEvent) -> State:
         """Move by one event; the state it is in now, perhaps an end."""
@@ -139,7 +141,7 @@ class Session(msgspec.Struct, gc=False, omit_defaults=True):
                 self.authenticated = event
             case EventKind.AUTHORIZED:
                 self.authorized = event
-            case EventKind.CAUSE if self.cause is None or event.saying is Saying.SHIM:
+            case EventKind.CAUSE if self.cause is None or event.saying is Saying.SHIM or _says_nothing(self.cause):
                 self.cause = event
             case _:
                 pass
@@ -157,3 +159,8 @@ class Session(msgspec.Struct, gc=False, omit_defaults=True):
         """Move because nothing more was said for longer than an attempt may last."""
         self.state = TRANSITIONS[self.state][Step.SILENCE]
         return self.state
+
+
+def _says_nothing(cause: AuthEvent) -> bool:
+    """Whether a validator that is not ours has said something, but not why the login will end."""
+    return cause.saying is Saying.FOREIGN and cause.reason_code is None

@@ -32,6 +32,8 @@ class SessionVerdict(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str | None = None
     usermap: str | None = None
     delegated: bool = False
+    server_version: int | None = None
+    """PG_VERSION_NUM of the server that asked."""
     mapping: MapPrediction | None = None
     """What pg_ident.conf says about it, where there is a map and the file could be read."""
 

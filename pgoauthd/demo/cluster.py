@@ -239,7 +239,9 @@ class DemoCluster:
         initdb = [str(installation / "bin" / "initdb"), "-D", str(self.directory / "data"), "-U", SUPERUSER]
         initdb += ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions", "--no-data-checksums"]
         config_file = self.directory / "etc" / "postgresql.conf"
-        server = [str(installation / "bin" / "postgres"), f"--config-file={config_file}"]
+        # -D: PostgreSQL 19 looks there for the one file that has no setting of ours, pg_hosts.conf
+        server = [str(installation / "bin" / "postgres"), "-D", str(self.directory / "data")]
+        server.append(f"--config-file={config_file}")
         words = ["--directory", str(self.directory), "--output", str(self._output), json.dumps([initdb, server])]
         if self._user.switch:
             words = ["--uid", str(self._user.uid), "--gid", str(self._user.gid), *words]

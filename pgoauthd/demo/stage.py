@@ -34,10 +34,14 @@ async def stage(
     log_destinations: tuple[LogDestination, ...] = (LogDestination.JSONLOG,),
     log_line_prefix: str = "%m [%p] ",
     log_connections: str = "all",
+    installation: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Stage]:
-    """Everything but the daemon; `say` is told what takes time. DemoError where something is missing."""
-    installation = find_installation()
+    """Everything but the daemon; `say` is told what takes time. DemoError where something is missing.
+
+    `installation` is another server's in place of the package's: the directory of bin.
+    """
+    installation = installation or find_installation()
     with TemporaryDirectory(prefix="pgoauthd-build-") as build:
         say("building the validator module")
         shim = await asyncio.to_thread(_build, installation, Path(build))

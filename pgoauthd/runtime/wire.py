@@ -45,6 +45,8 @@ class ValidateRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     hba_line: _Int32 | None = None
     scope: str = ""
     """Separated by spaces, as in pg_hba.conf."""
+    audience: _Name | None = None
+    """One that the token must have beside one of the issuer's, never instead."""
     usermap: str | None = None
     delegate: bool = False
     server_version: _Int32 | None = None
@@ -60,6 +62,7 @@ class ValidateRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             role=self.role,
             issuer=self.issuer,
             required_scopes=tuple(self.scope.split()),
+            required_audience=self.audience,
             delegated=self.delegate,
         )
 
@@ -80,6 +83,7 @@ class ValidateRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             issuer=self.issuer,
             usermap=self.usermap,
             delegated=self.delegate,
+            server_version=self.server_version,
         )
 
 

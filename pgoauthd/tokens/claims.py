@@ -85,18 +85,33 @@ def kept_claims(claims: Mapping[str, Any], scopes: Sequence[str]) -> KeptClaims:
     )
 
 
+def check_line_audience(claims: Mapping[str, Any], audience: str, policy: IssuerPolicy) -> Refusal | None:
+    """None if the token is for the audience that a line of pg_hba.conf demands beside those of the policy.
+
+    Refused with audience_missing, audience_mismatch, claim_invalid: a token whose policy lets it have no audience, too.
+    """
+    refusal = _find_audience(claims, policy, (audience,))
+    if refusal is None:
+        return None
+    return Refusal(refusal.reason, f"{refusal.message}, which validator.audience of the line of pg_hba.conf demands")
+
+
 def _check_audience(claims: Mapping[str, Any], policy: IssuerPolicy, optional: Collection[str]) -> Refusal | None:
-    """RFC 7519 section 4.1.3, RFC 9068 section 4: one string or several, one of them ours.
+    if "aud" in optional and all(find_claim(claims, path) is ABSENT for path in policy.audience_claims):
+        return None
+    return _find_audience(claims, policy, policy.audiences)
+
+
+def _find_audience(claims: Mapping[str, Any], policy: IssuerPolicy, expected: Sequence[str]) -> Refusal | None:
+    """RFC 7519 section 4.1.3, RFC 9068 section 4: one string or several, one of them expected.
 
     Only the first audience claim that is there counts: the next must not help a token that is for somebody else.
     """
     for path in policy.audience_claims:
         value = find_claim(claims, path)
         if value is not ABSENT:
-            return _check_audiences(write_path(path), value, policy.audiences)
-    if "aud" in optional:
-        return None
-    return _no_audience([write_path(path) for path in policy.audience_claims], policy.audiences)
+            return _check_audiences(write_path(path), value, expected)
+    return _no_audience([write_path(path) for path in policy.audience_claims], expected)
 
 
 def _check_audiences(name: str, value: object, expected: Sequence[str]) -> Refusal | None:

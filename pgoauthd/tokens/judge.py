@@ -12,7 +12,13 @@ from typing import Any
 import msgspec
 
 from pgoauthd.tokens.bearer import UnverifiedToken
-from pgoauthd.tokens.claims import check_claims, check_issuer, check_lasting_claims, kept_claims
+from pgoauthd.tokens.claims import (
+    check_claims,
+    check_issuer,
+    check_lasting_claims,
+    check_line_audience,
+    kept_claims,
+)
 from pgoauthd.tokens.identity import find_identity
 from pgoauthd.tokens.introspection import Members, check_active, check_token_type
 from pgoauthd.tokens.issuers import IssuerPolicy
@@ -160,6 +166,8 @@ def weigh(statement: Statement, request: LoginRequest, policy: IssuerPolicy, now
     """
     times, scopes, identity, kept = statement.times, statement.scopes, statement.identity, statement.kept
     refusal = times if isinstance(times, Refusal) else check_times(times, policy, now) or statement.unfit
+    if refusal is None and request.required_audience is not None:
+        refusal = check_line_audience(statement.claims, request.required_audience, policy)
     if refusal is not None:
         return Verdict.refused(refusal, claims=kept)
     if isinstance(scopes, Refusal):

@@ -18,6 +18,8 @@ class LoginRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`issuer=` of the pg_hba.conf line, as written."""
     required_scopes: tuple[str, ...] = ()
     """`scope=` of the pg_hba.conf line; all are required (PostgreSQL's meaning)."""
+    required_audience: str | None = None
+    """`validator.audience=` of the line (PostgreSQL 19): required beside one of the policy's, never instead."""
     delegated: bool = False
     """delegate_ident_mapping=1: PostgreSQL skips the user name map, so the validator answers for the role."""
 

@@ -186,7 +186,7 @@ def _alone() -> Iterator[None]:
 def _started(home: Path, log_path: Path, port: int) -> Iterator[Keycloak]:
     environment = {f"KC_BOOTSTRAP_ADMIN_{name.upper()}": value for name, value in ADMINISTRATOR.items()}
     # It runs for minutes: what a compiler makes of it in an hour costs more than it brings.
-    environment["JAVA_OPTS_APPEND"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    environment["JAVA_OPTS_APPEND"] = "-XX:TieredStopAtLevel=1"
     words = ["start-dev", "--db=dev-mem", "--http-host", "127.0.0.1", "--http-port", str(port)]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -205,8 +205,9 @@ def _started(home: Path, log_path: Path, port: int) -> Iterator[Keycloak]:
             time.sleep(0.5)  # another process has no events for us
         yield keycloak
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _install() -> Path:

@@ -60,6 +60,24 @@ async def test_a_refused_token_gets_status_200_and_its_reason(running: Running, 
     refused(answer, 200, Reason.EXPIRED)
 
 
+@pytest.mark.parametrize(("audience", "reason"), [("payroll", Reason.AUDIENCE_MISMATCH), ("pg-cluster", Reason.OK)])
+async def test_the_audience_of_the_line_is_required(
+    running: Running, provider: LocalIssuer, audience: str, reason: Reason
+) -> None:
+    token = token_for(provider)
+    assert (await running.validate(token, provider.issuer)).reason == Reason.OK  # held from now on
+    answer = await running.validate(token, provider.issuer, audience=audience)
+    assert (answer.status, answer.reason) == (200, reason)
+
+
+@pytest.mark.parametrize("audience", ["", 1, ["pg-cluster"], "x" * 1025])
+async def test_an_audience_of_the_line_that_is_none_refuses(
+    running: Running, provider: LocalIssuer, audience: object
+) -> None:
+    answer = await running.validate(token_for(provider), provider.issuer, audience=audience)
+    refused(answer, 400, Reason.REQUEST_INVALID)
+
+
 async def test_every_scope_of_the_line_is_required(running: Running, provider: LocalIssuer) -> None:
     answer = await running.validate(token_for(provider), provider.issuer, scope="postgres  admin")
     assert (answer.status, answer.reason) == (200, "scope_missing")

@@ -46,34 +46,38 @@ Record = dict[str, Any]
 
 
 @functools.cache
-def built_shim() -> Path:
-    """The module, compiled once for all tests of this process."""
+def built_shim(installation: Path | None = None) -> Path:
+    """The module, compiled once for all tests of this process that have the same server."""
     build_dir = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, build_dir)
-    return build_shim(find_installation() / "bin" / "pg_config", build_dir)
+    return build_shim((installation or find_installation()) / "bin" / "pg_config", build_dir)
 
 
 @contextlib.asynccontextmanager
-async def new_cluster(authentication_timeout_seconds: int = 60, **extra: str) -> AsyncIterator[DemoCluster]:
+async def new_cluster(
+    authentication_timeout_seconds: int = 60, *, installation: Path | None = None, hba: str = HBA, **extra: str
+) -> AsyncIterator[DemoCluster]:
     """A server with the lines of HBA, which logs all that it can; `extra` are settings, `__` stands for a dot."""
     settings = ClusterSettings(
-        hba=HBA,
+        hba=hba,
         ident=IDENT,
-        shim=built_shim(),
+        shim=built_shim(installation),
         log_destinations=(LogDestination.JSONLOG, LogDestination.CSVLOG),
         authentication_timeout_seconds=authentication_timeout_seconds,
         extra={"log_min_messages": "debug5"} | {name.replace("__", "."): value for name, value in extra.items()},
     )
-    async with DemoCluster(settings) as cluster:
+    async with DemoCluster(settings, installation=installation) as cluster:
         await cluster.run_sql(ROLES)
         yield cluster
 
 
 @contextlib.contextmanager
-def running_cluster(authentication_timeout_seconds: int = 60, **extra: str) -> Iterator[DemoCluster]:
+def running_cluster(
+    authentication_timeout_seconds: int = 60, *, installation: Path | None = None, hba: str = HBA, **extra: str
+) -> Iterator[DemoCluster]:
     """A new cluster for a whole module, whose tests have an event loop each."""
     with asyncio.Runner() as runner:
-        manager = new_cluster(authentication_timeout_seconds, **extra)
+        manager = new_cluster(authentication_timeout_seconds, installation=installation, hba=hba, **extra)
         cluster = runner.run(_await(manager.__aenter__()))
         try:
             yield cluster

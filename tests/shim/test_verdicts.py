@@ -111,6 +111,7 @@ async def test_the_request_says_what_the_server_knows(cluster: DemoCluster, daem
         "hba_line": 2,
         "issuer": ISSUER,
         "scope": SCOPE,
+        "audience": None,
         "usermap": "people",
         "delegate": False,
         "cluster_name": "west",

@@ -198,13 +198,15 @@ async def test_a_reload_changes_the_timeout(cluster: DemoCluster, daemon: FakeDa
     assert time.monotonic() - started < SOON_SECONDS
 
 
-async def test_a_socket_path_that_is_too_long_is_said_so(cluster: DemoCluster, log: ServerLog) -> None:
-    path = "/" + "x" * 107
+@pytest.mark.parametrize(("path", "said"), [("/" + "x" * 107, "is longer than 107 bytes"), ("", "is empty")])
+async def test_a_socket_path_that_is_none_is_said_so(
+    cluster: DemoCluster, log: ServerLog, path: str, said: str
+) -> None:
     await cluster.run_sql(f"ALTER SYSTEM SET pgoauthd.socket_path = '{path}'; SELECT pg_reload_conf()")
     await log.session(lambda record: f'changed to "{path}"' in record["message"], until="LOG")
     try:
         (entry,) = refusals(await log.login((await log_in(cluster)).local_port))
-        assert entry["message"].endswith("on its socket: pgoauthd.socket_path is longer than 107 bytes.")
+        assert entry["message"].endswith(f"on its socket: the path of the socket {said}.")
     finally:
         await cluster.run_sql("ALTER SYSTEM RESET pgoauthd.socket_path; SELECT pg_reload_conf()")
         restored = f'changed to "{cluster.validator_socket}"'

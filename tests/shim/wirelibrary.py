@@ -26,6 +26,7 @@ STRINGS = (
     "hba_file",
     "issuer",
     "scope",
+    "audience",
     "usermap",
     "cluster_name",
 )
@@ -44,6 +45,7 @@ class WireRequest(ctypes.Structure):
         ("hba_line", ctypes.c_int),
         ("issuer", ctypes.c_char_p),
         ("scope", ctypes.c_char_p),
+        ("audience", ctypes.c_char_p),
         ("usermap", ctypes.c_char_p),
         ("delegate", ctypes.c_bool),
         ("server_version", ctypes.c_int),

@@ -7,7 +7,7 @@ import pytest
 
 from pgoauthd.tokens.bearer import BearerToken, UnverifiedToken, decode
 from pgoauthd.tokens.issuers import ASYMMETRIC_ALGORITHMS, IssuerPolicy
-from pgoauthd.tokens.judge import judge, verify
+from pgoauthd.tokens.judge import judge, judge_introspected, verify
 from pgoauthd.tokens.keys import KeySet, read_key_set
 from pgoauthd.tokens.reasons import Reason
 from pgoauthd.tokens.verdict import KeptClaims, LoginRequest, Refusal, Verdict
@@ -200,6 +200,42 @@ def test_scopes_of_policy_and_line_are_both_required() -> None:
 
 def test_a_login_that_is_not_delegated_asks_for_no_grant() -> None:
     assert _judge(_token(), LoginRequest(role="postgres", issuer=ISSUER)).authorized
+
+
+def _demanding(audience: str, delegated: bool = False) -> LoginRequest:
+    return msgspec.structs.replace(REQUEST, required_audience=audience, delegated=delegated)
+
+
+@pytest.mark.parametrize("aud", ["payroll", ["payroll", "x"], "pg-cluster", ["pg-cluster", "payroll"], DROP, [], 1])
+def test_an_audience_of_the_line_lets_in_nobody_whom_the_policy_refuses(aud: object) -> None:
+    without, demanding = _judge(_token(aud=aud)), _judge(_token(aud=aud), _demanding("payroll"))
+    assert without.authorized or not demanding.authorized
+    assert demanding.authorized == (aud == ["pg-cluster", "payroll"])
+
+
+def test_an_audience_of_the_line_is_required_beside_one_of_the_policy() -> None:
+    verdict = _judge(_token(aud=["pg-cluster", "shop"]), _demanding("payroll"))
+    assert (verdict.reason, verdict.authn_id) == (Reason.AUDIENCE_MISMATCH, None)
+    assert verdict.message == (
+        "the token's aud is 'pg-cluster', 'shop'; expected is one of 'payroll', "
+        "which validator.audience of the line of pg_hba.conf demands"
+    )
+
+
+def test_another_audience_of_the_policy_does_not_stand_in_for_that_of_the_line() -> None:
+    assert _judge(_token(aud="pg-cluster"), _demanding("pg-reporting")).reason is Reason.AUDIENCE_MISMATCH
+
+
+@pytest.mark.parametrize("audience", ["PG-CLUSTER", "pg-cluster ", "pg", ""])
+def test_an_audience_of_the_line_is_compared_exactly(audience: str) -> None:
+    assert _judge(_token(aud="pg-cluster"), _demanding(audience)).reason is Reason.AUDIENCE_MISMATCH
+
+
+def test_an_answer_that_may_lack_an_audience_needs_that_of_the_line() -> None:
+    policy = msgspec.structs.replace(POLICY, introspection_optional=("aud",))
+    answer = {"active": True, "iss": ISSUER, "sub": "alice", "scope": "postgres", "exp": NOW + 300, "iat": NOW - 10}
+    assert judge_introspected(answer, None, REQUEST, policy, NOW).authorized
+    assert judge_introspected(answer, None, _demanding("pg-cluster"), policy, NOW).reason is Reason.AUDIENCE_MISSING
 
 
 def test_a_refused_scope_keeps_no_identity_that_is_invalid() -> None:
