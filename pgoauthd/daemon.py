@@ -6,6 +6,7 @@ What a reload builds anew is in `validating` and `observing`. Nothing else build
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from pgoauthd.runtime.hardening import forbid_core_dumps
 from pgoauthd.runtime.house import House
 from pgoauthd.runtime.identfiles import IdentFiles
 from pgoauthd.runtime.observation import Observation, Publish
+from pgoauthd.runtime.pace import Pace
 from pgoauthd.runtime.systemd import Notifier, watchdog_seconds
 from pgoauthd.runtime.web import Web
 from pgoauthd.site import Site
@@ -60,6 +62,9 @@ async def _until_told(config: Config, path: Path, log: FilteringBoundLogger) -> 
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
     async with running(config, log=log, path=path, hangup=hangup):
+        # What is there now stays: looking through it again and again would hold up logins for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
         log.info("stopping")
 
@@ -81,7 +86,7 @@ async def running(
     changes, or when `hangup` is set.
     """
     clock = clock or SystemClock()
-    site = Site(Metrics(), log, clock, Background(log, clock))
+    site = Site(Metrics(), log, clock, Background(log, clock), Pace(clock))
     reloader = Reloader(path, config, site) if path is not None else None
     async with AsyncExitStack() as stack:
         stores = stack.enter_context(ExitStack())
@@ -94,7 +99,9 @@ async def running(
         observation = Observation(publish=[decided], metrics=site.metrics, clock=clock, ident=ident, log=log)
         tails = Tails(site, observation, ident)
         tell = _to_all(sinks.offer, *publish, _log_outcomes(log))
-        house = House(observation, tails.running, tell=tell, metrics=site.metrics, log=log, left=tails.left)
+        house = House(
+            observation, tails.running, tell=tell, metrics=site.metrics, log=log, pace=site.pace, left=tails.left
+        )
         validating = Validating(site, house.on_verdict)
         in_use = InUse(
             site, validating=validating, observation=observation, tails=tails, sinks=sinks, house=house, stores=stores

@@ -102,7 +102,7 @@ class InUse:
         """The state file, where it is needed and not open yet."""
         if not config.clusters or self._house.store is not None:
             return None
-        return opened.enter_context(Store(Path(config.state.path), _verdicts_path(config.state)))
+        return opened.enter_context(Store(Path(config.state.path), _verdicts_path(config.state), pace=self._site.pace))
 
     def _take_up(self, store: Store) -> None:
         """Go on from what the last run has left."""

@@ -54,7 +54,9 @@ class Sinks:
             sink = AlertPoster(table, metrics=metrics, log=log, generator_url=f"http://{config.web.listen}/metrics")
         else:
             path = Path(table.path or "")
-            sink = OutcomeFile(path, outcome_json.encode, metrics=metrics, log=log, missed=self.missed)
+            sink = OutcomeFile(
+                path, outcome_json.encode, metrics=metrics, log=log, pace=self._site.pace, missed=self.missed
+            )
         return sink, self._site.background.start(sink.run)
 
 
@@ -102,7 +104,14 @@ class Tails:
         self._site.metrics.forget(clusters=gone)
 
     def _tail(self, cluster: Cluster, positions: tuple[Position, ...]) -> LogTail:
-        return LogTail(cluster, positions, sink=self._observation, metrics=self._site.metrics, log=self._site.log)
+        return LogTail(
+            cluster,
+            positions,
+            sink=self._observation,
+            metrics=self._site.metrics,
+            log=self._site.log,
+            pace=self._site.pace,
+        )
 
 
 def _reads_as(one: Cluster, other: Cluster | None) -> bool:

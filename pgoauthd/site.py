@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from pgoauthd.runtime.background import Background
 from pgoauthd.runtime.clock import Clock
+from pgoauthd.runtime.pace import Pace
 from pgoauthd.telemetry.metrics import Metrics
 
 
@@ -18,3 +19,5 @@ class Site(NamedTuple):
     log: FilteringBoundLogger
     clock: Clock
     background: Background
+    pace: Pace
+    """Of all work that can wait, so that logins need not."""

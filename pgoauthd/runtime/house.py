@@ -19,7 +19,7 @@ from pgoauthd.errors import StateError
 from pgoauthd.logs.position import Position
 from pgoauthd.runtime.clock import Clock
 from pgoauthd.runtime.observation import Observation
-from pgoauthd.runtime.pieces import in_pieces
+from pgoauthd.runtime.pace import Pace
 from pgoauthd.runtime.retention import Retention
 from pgoauthd.runtime.staterows import ClusterChanges, StateChanges
 from pgoauthd.runtime.store import Store
@@ -64,6 +64,7 @@ class House:
         tell: Tell,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        pace: Pace | None = None,
         left: Mapping[str, tuple[Position, ...]] | None = None,
     ) -> None:
         """`tails` are those that run and `left` what others have left; both may change meanwhile."""
@@ -73,6 +74,7 @@ class House:
         self._tell = tell
         self._metrics = metrics
         self._log = log
+        self._pace = pace or Pace()
         self._store: Store | None = None
         self._retention = Retention(float("inf"), 1 << 62)
         self._untold: list[Outcome] = []
@@ -171,7 +173,8 @@ class House:
                 self._saving = asyncio.create_task(self._save(self._store))
                 await asyncio.shield(self._saving)
                 saved = clock.monotonic()
-                rest = max(rest, REST_FACTOR * (saved - begun))
+                # Tails that wait for room wait for the next save.
+                rest = max(rest, REST_FACTOR * (saved - begun)) if self._observation.room.is_set() else 0.0
 
     async def _keep_tidy(self, clock: Clock) -> None:
         while True:
@@ -203,7 +206,7 @@ class House:
             self._saved_positions = part.positions
             self._metrics.sink_dropped.labels(HISTORY).inc(store.take_left_out())
             self._metrics.ledger.show(part.changes.counters)
-            await in_pieces(map(self._tell_one, part.changes.outcomes))
+            await self._pace.in_slices(map(self._tell_one, part.changes.outcomes))
 
     def _take(self, store: Store) -> Part | None:
         """All that has changed, as of this moment; None if that is nothing."""

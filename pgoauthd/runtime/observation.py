@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from structlog.typing import FilteringBoundLogger
+
 from pgoauthd.config.values import Cluster
 from pgoauthd.correlation.engine import Engine, EngineChanges, Limits
 from pgoauthd.correlation.outcome import Outcome, Unmatched
@@ -47,6 +49,7 @@ class Observation:
         metrics: Metrics,
         clock: Clock,
         ident: IdentFiles | None = None,
+        log: FilteringBoundLogger | None = None,
     ) -> None:
         """`publish` gets each outcome as it is decided. There is no cluster until `use`."""
         self._verdicts = Verdicts(max_age=VERDICT_SLACK_SECONDS)
@@ -58,6 +61,7 @@ class Observation:
         self._metrics = metrics
         self._clock = clock
         self._ident = ident
+        self._log = log
         self._epoch = clock.time() - clock.monotonic()
         self._counted: dict[tuple[str, Unmatched], int] = {}
         self._matched: dict[str, int] = {}
@@ -93,7 +97,11 @@ class Observation:
             engine = self._engines.setdefault(cluster.name, Engine(cluster.name, self._verdicts))
             # What was logged before validation was watched needs no verdict.
             since = engine.validated_since if engine.validated_since is not None else now
-            engine.use(_limits(cluster), validated_since=since if validates and cluster.validated_here else None)
+            engine.use(
+                _limits(cluster),
+                validated_since=since if validates and cluster.validated_here else None,
+                takes_verdicts=cluster.validated_here,
+            )
         self._followed = tuple(cluster.name for cluster in clusters)
         ours = [cluster.name for cluster in clusters if cluster.validated_here]
         self._validated_cluster = ours[0] if len(ours) == 1 else UNKNOWN_CLUSTER
@@ -101,7 +109,11 @@ class Observation:
 
     def on_events(self, cluster: str, events: Sequence[AuthEvent]) -> None:
         """Take what a tail has read."""
-        self._out(self._engines[cluster].observe(events, self._now()))
+        engine = self._engines[cluster]
+        self._out(engine.observe(events, self._now()))
+        if engine.leaks:
+            self._tell_leaks(cluster, engine.leaks)
+            engine.leaks = []
 
     def on_verdict(self, verdict: SessionVerdict) -> SessionVerdict | None:
         """Take a verdict, before its reply is sent: it as it waits now, None if there is no log to wait for."""
@@ -136,6 +148,21 @@ class Observation:
         self.count()
         engines = {name: engine.take_changes() for name, engine in self._engines.items()}
         return engines, self._verdicts.take_changes()
+
+    def _tell_leaks(self, cluster: str, leaks: Sequence[AuthEvent]) -> None:
+        """Who reads the server's log can log in with what stands in it: not even a piece of it is said again."""
+        self._metrics.log_leaked_tokens.labels(cluster).inc(len(leaks))
+        if self._log is not None:
+            last = leaks[-1]
+            self._log.warning(
+                "token_leaked",
+                cluster=cluster,
+                logins=len(leaks),
+                session_id=last.session_id,
+                pid=last.pid,
+                remedy="the server's validator writes tokens into its log: revoke the token of this session, restrict "
+                "who reads the log and its copies, and upgrade or replace the validator (docs/log-only.md)",
+            )
 
     def _now(self) -> float:
         """Seconds since the epoch as it was when we started: a jump of the wall clock makes no session older."""

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.errors import StateError
 from pgoauthd.runtime.linefile import LineFile
-from pgoauthd.runtime.pieces import in_pieces
+from pgoauthd.runtime.pace import Pace
 from pgoauthd.telemetry.metrics import Metrics
 
 OUTCOME_FILE = "outcome_file"
@@ -48,6 +48,7 @@ class OutcomeFile:
         *,
         metrics: Metrics,
         log: FilteringBoundLogger,
+        pace: Pace | None = None,
         missed: Missed | None = None,
         max_waiting: int = 10_000,
         retry_seconds: float = 5.0,
@@ -56,6 +57,7 @@ class OutcomeFile:
         self._file = LineFile(path)
         self._encode = encode
         self._missed = missed
+        self._pace = pace or Pace()
         self._dropped = metrics.sink_dropped.labels(OUTCOME_FILE)
         self._log = log.bind(sink=OUTCOME_FILE, path=str(path))
         self._max_waiting = max_waiting
@@ -127,7 +129,7 @@ class OutcomeFile:
         """Write the oldest outcomes that wait."""
         batch = tuple(itertools.islice(self._waiting, MAX_BATCH))
         lines: list[bytes] = []
-        await in_pieces(map(lines.append, map(self._line, batch)))
+        await self._pace.in_slices(map(lines.append, map(self._line, batch)))
         # A disk can hang, and logins must not wait for it; the thread touches nothing but the file.
         await asyncio.to_thread(self._file.append, b"".join(lines))
         for _ in batch:

@@ -25,7 +25,7 @@ from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.errors import StateError
 from pgoauthd.logs.position import Position
 from pgoauthd.runtime.history import History, Wanted
-from pgoauthd.runtime.pieces import in_pieces
+from pgoauthd.runtime.pace import Pace
 from pgoauthd.runtime.retention import Retention, Tidied, tidy
 from pgoauthd.runtime.statefile import DamagedError, NewerError, keep_aside, lock, note_damage, open_state, remember
 from pgoauthd.runtime.staterows import CLEAN, VERDICTS_IN_STATE, Rows, StateChanges
@@ -63,13 +63,21 @@ class Saved(NamedTuple):
 class Store:
     """The state, open and locked for this process; a second process that opens it gets a StateError."""
 
-    def __init__(self, path: Path, verdicts_path: Path, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        verdicts_path: Path,
+        *,
+        pace: Pace | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         """`verdicts_path`: the file for verdicts between two saves; `patience_seconds`: how long a save is waited for.
 
         StateError if the state is another process's, or no state, or its files cannot be opened.
         """
         self._path = path
         self._patience_seconds = patience_seconds
+        self._pace = pace or Pace()
         self.kept_aside: Path | None = None
         """Where the state is now that was found and could not be used."""
         self.why_kept_aside = ""
@@ -136,7 +144,7 @@ class Store:
         StateError when that cannot be, or not soon: the file is as it was, and the next save tries again.
         """
         rows = Rows()
-        await in_pieces(rows.add(changes))
+        await self._pace.in_slices(rows.add(changes))
         self._unwritten.absorb(rows)
         await self._beside(self._write_unwritten())
         if rows.problem:

@@ -71,7 +71,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         log = stack.enter_context(logging_to(said))
         background = await stack.enter_async_context(Background(log, clock))
-        yield Running(Site(Metrics(), log, clock, background), clock, said, secret)
+        yield Running(Site(Metrics(), log, clock, background, Pace(clock)), clock, said, secret)
         assert "a secret text" not in said.getvalue()
 
 

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from pgoauthd.correlation.gaps import Gaps
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.follow import FileFacts, Finding, judge
 from pgoauthd.logs.position import FINGERPRINT_BYTES, Fingerprint, Position
 from pgoauthd.logs.prefix import LinePrefix
-from pgoauthd.logs.readers import READ_BYTES, LogFormat, LogReader, recognise
+from pgoauthd.logs.readers import LogFormat, LogReader, recognise
 from pgoauthd.runtime.readable import open_to_read
+from pgoauthd.runtime.tailing.chunksize import ChunkSize
 from pgoauthd.runtime.tailing.logdir import facts_of
 
 HEAD_BYTES = 64 * 1024
@@ -23,12 +25,12 @@ HEAD_BYTES = 64 * 1024
 OpenReader = Callable[[LogFormat], LogReader]
 
 
-class Complaints(NamedTuple):
-    """What a reader could not read."""
+class Progress(NamedTuple):
+    """How far a reader has come, in all; what it has not emitted yet, or given up for good, is in none of it."""
 
-    log_format: LogFormat
-    parse_failures: int
-    overlong: int
+    consumed: int = 0
+    parse_failures: int = 0
+    overlong: int = 0
 
 
 class LogFile:
@@ -55,7 +57,17 @@ class LogFile:
         self._unflushed = False
         self._too_short = False
         """It has no whole line yet, and does not show its format."""
-        self._complained = (0, 0)
+        self._told = Progress()
+        self._goal = 0
+        """How far it is to be read before others get their turn: a file that grows for ever must come to an end."""
+        self._chunk = ChunkSize()
+        self.gaps = Gaps()
+        """Of what is read from where it began."""
+
+    @property
+    def log_format(self) -> LogFormat | None:
+        """None as long as it does not show."""
+        return self._format
 
     @property
     def lag(self) -> int:
@@ -88,9 +100,11 @@ class LogFile:
     def begin(self, offset: int, head: bytes, log_format: LogFormat | None = None) -> None:
         """Read from `offset` on a file that begins with `head`; whatever was read before is forgotten."""
         self._base = self._read_to = offset
-        self._reader, self._format, self._complained = None, None, (0, 0)
+        self._goal = self.facts.size
+        self._reader, self._format, self._told = None, None, Progress()
         self._fingerprint = Fingerprint.of(head[:offset])
         self._unflushed = False
+        self.gaps = Gaps()
         if log_format is not None:
             self._use(log_format)
 
@@ -105,16 +119,24 @@ class LogFile:
         before = self.facts
         known = replace(self.position, offset=self._read_to)
         self.facts = facts_of(os.fstat(self._open()))
+        if self.is_done or self._reader is None or self.facts.size < self._goal:
+            self._goal = self.facts.size
         if self.facts == before and self.facts.size >= self._read_to:
             return Finding.CONTINUE
         return judge(known, self.facts, self.head())
 
-    def read(self) -> tuple[int, list[AuthEvent]]:
-        """Read one chunk of what the last look saw: how many bytes, and the events that they complete."""
+    @property
+    def is_done(self) -> bool:
+        """It has been read as far as it reached when its turn came."""
+        return self._read_to >= self._goal
+
+    def read(self, most: int) -> tuple[int, list[AuthEvent]]:
+        """Read one chunk of at most so many bytes, of this turn: how many bytes, and the events that they complete."""
         reader = self._reader or self._recognise()
-        if reader is None or not self.lag:
+        size = min(most, self._chunk.bytes, self._goal - self._read_to)
+        if reader is None or size <= 0:
             return 0, []
-        chunk = os.pread(self._open(), min(READ_BYTES, self.lag), self._read_to)
+        chunk = os.pread(self._open(), size, self._read_to)
         self._read_to += len(chunk)
         self._unflushed = True
         if self._fingerprint.length < FINGERPRINT_BYTES:
@@ -132,13 +154,17 @@ class LogFile:
         """The file is over: the events of what is left, a last line without newline included."""
         return self._reader.finish() if self._reader is not None else []
 
-    def complaints(self) -> Complaints | None:
-        """What could not be read since the last time this was asked."""
-        if self._reader is None or self._format is None:
-            return None
-        stats, (failures, overlong) = self._reader.stats, self._complained
-        self._complained = stats.parse_failures, stats.overlong
-        return Complaints(self._format, stats.parse_failures - failures, stats.overlong - overlong)
+    def learn(self, size: int, seconds: float) -> None:
+        """So many bytes took so long to read and to hand on: the next chunk is to be of a good size."""
+        self._chunk.learn(size, seconds)
+
+    def progress(self) -> Progress:
+        """How far it has come since the last time this was asked; it fits `position`."""
+        if self._reader is None:
+            return Progress()
+        stats, told = self._reader.stats, self._told
+        self._told = Progress(self._reader.consumed, stats.parse_failures, stats.overlong)
+        return Progress(*(now - before for now, before in zip(self._told, told, strict=True)))
 
     def close(self) -> None:
         """Close the descriptor; the next look or read opens the path again."""

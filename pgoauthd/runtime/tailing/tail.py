@@ -18,8 +18,9 @@ from pgoauthd.config.values import Cluster
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.follow import Finding
 from pgoauthd.logs.position import Position
-from pgoauthd.logs.readers import LogFormat
+from pgoauthd.logs.readers import READ_BYTES, LogFormat
 from pgoauthd.runtime.clock import Clock, SystemClock
+from pgoauthd.runtime.pace import SLICE_SECONDS, Pace
 from pgoauthd.runtime.tailing.followed import OPEN_FILES, FollowedLogs
 from pgoauthd.runtime.tailing.logfile import LogFile
 from pgoauthd.runtime.tailing.waker import Waker
@@ -33,10 +34,16 @@ SETTLE_SECONDS = 0.05
 """How long an entry in stderr format waits for further lines of its own."""
 DRAIN_SECONDS = 30.0
 """How long a file that was rotated away stays open after its last byte: writers let go of it late."""
+ROUND_SECONDS = LOOK_SECONDS
+"""After so long a round breaks off, to be gone on with after a look at the directories: there files come and go."""
 
 
 class EventSink(Protocol):
     """Takes what was read."""
+
+    @property
+    def room(self) -> asyncio.Event:
+        """Set while more events may be handed over. Those of the slice that is being read come all the same."""
 
     def on_events(self, cluster: str, events: Sequence[AuthEvent]) -> None:
         """Take events of one cluster in file order."""
@@ -54,8 +61,12 @@ class LogTail:
         metrics: Metrics,
         log: FilteringBoundLogger,
         clock: Clock | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        """Follow `cluster.logs` from the positions `saved` by the last run; LogFormatError for a bad prefix."""
+        """Follow `cluster.logs` from the positions `saved` by the last run; LogFormatError for a bad prefix.
+
+        Tails that run side by side share a `pace`.
+        """
         self._name = cluster.name
         self._followed = FollowedLogs(cluster, saved, metrics=metrics, log=log)
         self._sink = sink
@@ -63,9 +74,15 @@ class LogTail:
         self._log = log.bind(cluster=cluster.name)
         self._puzzling: set[str] = set()
         """Paths of which the log has been told that they cannot be understood."""
+        self._broken: set[str] = set()
+        """Paths of which it has been told that lines are missing in them."""
         self._clock = clock or SystemClock()
+        self._pace = pace or Pace(self._clock)
+        self._round_ends = 0.0
+        self._unfinished: LogFile | None = None
+        """The file at which the last round broke off, with more of its turn to come."""
         self.last_round = self._clock.monotonic()
-        """When it last got on, by the monotonic clock."""
+        """When it last got on, or waited for room, by the monotonic clock."""
 
     @property
     def caught_up(self) -> bool:
@@ -91,25 +108,31 @@ class LogTail:
                     look = now - looked >= LOOK_SECONDS
                     looked = now if look else looked
                     if await self.step(look=look):
-                        await self._clock.sleep(SETTLE_SECONDS)
+                        if self._unfinished is None:
+                            await self._clock.sleep(SETTLE_SECONDS)
                     elif not waker.arm(self._followed.directories):
                         await waker.wait(POLL_SECONDS if look else LOOK_SECONDS)
             finally:
                 self.close()
 
     async def step(self, *, look: bool = True) -> bool:
-        """One round: look at the directories, read what is there, count. Whether anything was read.
+        """One round: look at the directories, read what is there, count. Whether anything was read or waits for that.
 
-        The event loop gets its turn after every chunk.
+        Each file is read as far as it reached when its turn came, before the next one has its turn. A round that takes
+        long breaks off there, and the next step goes on with it. The event loop gets its turns after every slice.
         """
         if look:
             self._followed.look()
+        self._round_ends = self._clock.monotonic() + ROUND_SECONDS
         read = False
-        for place, file in enumerate(files := tuple(self._followed.files)):
+        for place, file in self._rest_of_round():
             read |= await self._advance(file)
-            if place < len(files) - OPEN_FILES and not file.resting:
+            if self._unfinished is not None:
+                break
+            if place >= OPEN_FILES and not file.resting:
                 self._put_to_rest(file)
-        self._retire()
+        else:
+            self._retire()
         self._metrics.log_lag.labels(self._name).set(self.lag_bytes)
         self.last_round = self._clock.monotonic()
         return read
@@ -121,15 +144,23 @@ class LogTail:
 
     # reading
 
+    def _rest_of_round(self) -> list[tuple[int, LogFile]]:
+        """The files whose turn it is, each with the number of those after it; all, or from where a round broke off."""
+        files = self._followed.files
+        unfinished, self._unfinished = self._unfinished, None
+        begin = files.index(unfinished) if unfinished in files else 0
+        return [(len(files) - 1 - place, files[place]) for place in range(begin, len(files))]
+
     async def _advance(self, file: LogFile) -> bool:
-        """Read one file to the end that it has now. Whether there was anything."""
+        """Let a file have its turn. Whether there was anything to read."""
         if file.resting and file.idle_since is not None:
             return False
         before = file.position
         try:
             match file.look():
                 case Finding.TRUNCATED:
-                    await self._start_over(file, before)
+                    if not await self._start_over(file, before):
+                        return True
                 case Finding.REPLACED | Finding.GONE:
                     # it was closed and its name leads elsewhere now: the next look finds what is there
                     self._followed.let_go(file)
@@ -149,35 +180,94 @@ class LogTail:
         return read
 
     async def _read(self, file: LogFile) -> bool:
+        """Read a file until its turn or the round is over. Whether there was anything."""
         read = False
-        while True:
-            size, events = file.read()
-            if not size:
-                return read
-            read = True
-            self._metrics.log_read.labels(self._name).inc(size)
-            self._hand_on(file, events)
-            self.last_round = self._clock.monotonic()
-            await asyncio.sleep(0)
+        while not file.is_done:
+            if not await self._has_room():
+                self._unfinished = file
+                return True
+            async with self._pace.slice():
+                more = self._read_slice(file)
+            read |= more
+            if not more:
+                break
+            if self.last_round >= self._round_ends and not file.is_done:
+                self._unfinished = file
+                break
+        return read
 
-    async def _start_over(self, file: LogFile, before: Position) -> None:
-        """The file was truncated. What was not handed on of it may be in a copy, which comes first."""
+    def _read_slice(self, file: LogFile) -> bool:
+        """Read up to READ_BYTES, and hand on what they say, for SLICE_SECONDS. Whether there was anything."""
+        left, took = READ_BYTES, 0.0
+        now = self._clock.monotonic()
+        until = now + SLICE_SECONDS
+        try:
+            while left and now + took / 2 < until:
+                size, events = file.read(left)
+                if not size:
+                    break
+                left -= size
+                if events:
+                    self._give(file, events)
+                before, now = now, self._clock.monotonic()
+                took = now - before
+                file.learn(size, took)
+        finally:
+            self._count(file)
+        self.last_round = now
+        return left < READ_BYTES
+
+    async def _has_room(self) -> bool:
+        """Wait until events may be handed over, or until the round is over."""
+        room = self._sink.room
+        if room.is_set():
+            return True
+        waits = [asyncio.ensure_future(wait) for wait in (room.wait(), self._clock.sleep(ROUND_SECONDS))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return room.is_set()
+
+    async def _start_over(self, file: LogFile, before: Position) -> bool:
+        """The file was truncated. What was not handed on of it may be in a copy, which comes first; whether it did."""
         rest = self._followed.rest_of(before)
         if rest is None:
             self._hand_on(file, file.flush())
             before = replace(before, offset=file.position.offset)
         for older in self._followed.start_over(file, before, rest):
             await self._advance(older)
+            if self._unfinished is not None:
+                return False
+        return True
 
     def _hand_on(self, file: LogFile, events: list[AuthEvent]) -> None:
         if events:
-            self._sink.on_events(self._name, events)
-        if (complaints := file.complaints()) is not None:
-            failures = self._metrics.log_parse_failures.labels(self._name, complaints.log_format)
-            failures.inc(complaints.parse_failures)
-            self._metrics.log_overlong.labels(self._name).inc(complaints.overlong)
-            if complaints.parse_failures and file.path not in self._puzzling:
-                self._tell_puzzling(file.path, complaints.log_format)
+            self._give(file, events)
+        self._count(file)
+
+    def _give(self, file: LogFile, events: list[AuthEvent]) -> None:
+        """Give the events away; what lies between them and was never read is counted, and told once of each path."""
+        self._sink.on_events(self._name, events)
+        if lost := file.gaps.find(events):
+            self._metrics.log_lost.labels(self._name).inc(lost)
+            if file.path not in self._broken:
+                self._broken.add(file.path)
+                remedy = "lines of logins are missing in it: is its file system full, or does something else limit it?"
+                self._log.warning("log_lines_lost", path=file.path, lines=lost, remedy=remedy)
+
+    def _count(self, file: LogFile) -> None:
+        """Count what was read, before anybody else has the loop: a save finds positions, events and counts that fit."""
+        consumed, parse_failures, overlong = file.progress()
+        if consumed:
+            self._metrics.log_read.labels(self._name).inc(consumed)
+        if overlong:
+            self._metrics.log_overlong.labels(self._name).inc(overlong)
+        if parse_failures and file.log_format is not None:
+            self._metrics.log_parse_failures.labels(self._name, file.log_format).inc(parse_failures)
+            if file.path not in self._puzzling:
+                self._tell_puzzling(file.path, file.log_format)
 
     def _tell_puzzling(self, path: str, log_format: LogFormat) -> None:
         """Say once of each path that entries in it cannot be understood; how many is counted."""

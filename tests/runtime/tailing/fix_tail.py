@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import shutil
@@ -15,6 +16,7 @@ from pgoauthd.config.values import Cluster
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.position import Position
 from pgoauthd.logs.readers import LogFormat
+from pgoauthd.runtime.pace import Pace
 from pgoauthd.runtime.tailing.tail import LogTail
 from pgoauthd.telemetry.metrics import Metrics
 from tests.fix_clock import SteppedClock
@@ -42,6 +44,8 @@ class Rig:
         self.metrics.declare(clusters=(CLUSTER,), issuers=(), sinks=())
         self.clock = SteppedClock()
         self.events: list[AuthEvent] = []
+        self.room = asyncio.Event()
+        self.room.set()
         self.log_output = log_output
         self._log = logging_to(log_output)
         self.logger = self._log.__enter__()
@@ -57,11 +61,26 @@ class Rig:
         assert events
         self.events += events
 
-    def tail(self, *logs: str, saved: Sequence[Position] = (), start: str = "beginning", **settings: object) -> LogTail:
+    def tail(
+        self,
+        *logs: str,
+        saved: Sequence[Position] = (),
+        start: str = "beginning",
+        pace: Pace | None = None,
+        **settings: object,
+    ) -> LogTail:
         known = {"name": CLUSTER, "start": start, "log_line_prefix": DEFAULT_PREFIX}
         paths = tuple(str(self.directory / log) for log in logs or ("postgresql.json",))
         cluster = Cluster(**(known | settings), logs=paths)  # type: ignore[arg-type]
-        made = LogTail(cluster, saved, sink=self, metrics=self.metrics, log=self.logger, clock=self.clock)
+        made = LogTail(
+            cluster,
+            saved,
+            sink=self,
+            metrics=self.metrics,
+            log=self.logger,
+            clock=self.clock,
+            pace=pace or Pace(self.clock, worked_seconds=lambda: 0.0),
+        )
         self.tails.append(made)
         return made
 
