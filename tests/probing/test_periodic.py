@@ -16,6 +16,7 @@ from pgoauthd.errors import ConfigError
 from pgoauthd.probing.periodic import FIRST_WITHIN_SECONDS, JITTER, Probes
 from pgoauthd.probing.steps import Step
 from pgoauthd.runtime.background import Background
+from pgoauthd.runtime.pace import Pace
 from pgoauthd.site import Site
 from pgoauthd.telemetry.metrics import PROBE_STEPS, Metrics
 from tests.fix_clock import SteppedClock
