@@ -7,13 +7,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-real test-lowest lint unit bench clean
+.PHONY: help demo test test-real test-lowest lint unit bench soak clean
 help:
 	@echo 'make demo    see pgoauthd at work on a real PostgreSQL 18 (about a minute)'
 	@echo 'make test    run all checks and tests'
 	@echo 'make test-real  run what needs other systems: Keycloak, a browser, psql, PostgreSQL 19'
 	@echo 'make test-lowest  run the tests with the oldest dependencies that pyproject.toml allows'
 	@echo 'make bench   measure validation and replay beside their yardsticks'
+	@echo 'make soak    kill the daemon a hundred times, play random histories of log files (half an hour)'
 	@echo 'make clean   remove what the above made'
 
 $(BIN)/.installed: pyproject.toml
@@ -33,7 +34,7 @@ lint: $(BIN)/.installed
 
 unit: $(BIN)/.installed
 	@sh tests/install-debian-parts.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/real
 
 # What this machine lacks is said by the script, and again by pytest for each test that is skipped for it.
 test-real: $(BIN)/.installed
@@ -49,8 +50,15 @@ bench: $(BIN)/.installed
 	$(BIN)/python -m bench.bench_callout
 	$(BIN)/python -m bench.bench_issuer
 	$(BIN)/python -m bench.bench_replay
+	$(BIN)/python -m bench.bench_backlog
+	$(BIN)/python -m bench.bench_memory
 
-test: lint unit
+# Longer than any CI run: 100 kills under load, then random histories of log files.
+soak: $(BIN)/.installed
+	$(BIN)/python -m tests.crash.soak --kills 100
+	$(BIN)/python -m tests.model.soak --minutes 10
+
+test: lint unit test-real
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest .real build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
