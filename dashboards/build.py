@@ -320,6 +320,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
         Panel(
+            "Tokens in the log",
+            "Logins whose token the server's validator wrote into its log, in the range. Any is one too many.",
+            "short",
+            (Query(total("pgoauthd_log_leaked_tokens_total", "cluster"), "{{cluster}}"),),
+            kind="stat",
+        ),
+        Panel(
             "Rotations",
             "Changes to a new log file, and files that became shorter, a second.",
             "ops",

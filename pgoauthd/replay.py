@@ -46,6 +46,8 @@ class ReplayReport:
     parse_failures: int = 0
     overlong: int = 0
     unfinished: int = 0
+    leaked_tokens: int = 0
+    """Logins whose token the server's validator wrote into the log."""
     formats: set[LogFormat] = field(default_factory=set)
 
 
@@ -75,12 +77,18 @@ class Replay:
         while chunk:
             self.report.bytes_read += len(chunk)
             yield from self._engine.follow(reader.feed(chunk))
+            self._count_leaks()
             self._progress(len(chunk))
             chunk = stream.read(READ_BYTES)
         yield from self._engine.follow(reader.finish())
+        self._count_leaks()
         self.report.understood += reader.stats.entries_seen
         self.report.parse_failures += reader.stats.parse_failures
         self.report.overlong += reader.stats.overlong
+
+    def _count_leaks(self) -> None:
+        self.report.leaked_tokens += len(self._engine.leaks)
+        self._engine.leaks = []
 
     def _reader(self, path: Path, head: bytes) -> LogReader:
         log_format = recognise(head[:HEAD_BYTES], self._settings.prefix)

@@ -41,7 +41,7 @@ EXPECTED = {
     "scope-missing": refused(Reason.VALIDATOR_REFUSED),
     "discovery": (Result.DISCOVERY, Reason.DISCOVERY),
     "malformed-token": refused(Reason.TOKEN_MALFORMED),
-    "validator-false": refused(Reason.VALIDATOR_INTERNAL_ERROR),
+    "validator-false": refused(Reason.TOKEN_OPAQUE),
     "delegated-ok": SUCCESS,
     "role-missing": refused(Reason.ROLE_MISSING),
     "role-nologin": refused(Reason.ROLE_NOLOGIN),
@@ -61,7 +61,7 @@ EXPECTED = {
     "regex-map-ok": SUCCESS,
     'my "app" ok': SUCCESS,
     "empty-identity": refused(Reason.VALIDATOR_NO_IDENTITY),
-    "unicode-identity": refused(Reason.VALIDATOR_INTERNAL_ERROR),
+    "unicode-identity": refused(Reason.CLAIM_MISMATCH),
     "handshake-timeout": refused(Reason.HANDSHAKE_TIMEOUT),
     "scram-abort": (Result.ABANDONED, Reason.CONNECTION_LOST),
 }

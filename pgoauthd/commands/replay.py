@@ -101,8 +101,8 @@ def _complaints(report: ReplayReport) -> list[str]:
         complaints.append(f"{report.overlong} lines were longer than can be read and were left out")
     if report.leaked_tokens:
         complaints.append(
-            f"logins whose token the server's validator wrote into the log: {report.leaked_tokens}; revoke those tokens, "
-            "restrict who reads the log, and upgrade or replace the validator"
+            f"logins whose token the server's validator wrote into the log: {report.leaked_tokens}; revoke those "
+            "tokens, restrict who reads the log, and upgrade or replace the validator"
         )
     return complaints
 

@@ -22,7 +22,7 @@ CNPG_HEAD = rb"(?:" + CRI_HEAD + rb')?\{(?>[^\n]*?"(?:logging_pod"|logger":"(?:p
 """A line that the instance manager writes, with or without what a container runtime puts before it."""
 _CODE = rb'","sql_state_code":"[0-9A-Z]{5}","message":"'
 _STARTS = b"|".join(re.escape(start.encode()) for start in LOG_STARTS)
-_OURS = rb'verity":"(?:(?:LOG|WARNING)' + _CODE + rb"(?:" + _STARTS + rb")|FATAL" + _CODE + rb")"
+_OURS = rb'verity":"(?:(?:LOG|WARNING|DEBUG)' + _CODE + rb"(?:" + _STARTS + rb")|FATAL" + _CODE + rb")"
 """`"error_severity":"LOG","sql_state_code":"00000","message":"connection …`, in the order of the columns. As in
 jsonlog, no text of a user can look like this: inside a JSON string each quote has a backslash before it."""
 _SERVER = "postgres"

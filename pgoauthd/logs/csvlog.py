@@ -3,11 +3,14 @@
 A field of csvlog may hold newlines and whole imitations of entries, but inside a quoted field every quote is doubled.
 So `LOG,00000,"connection …`, one single quote after a comma, never stands inside a field: where it is found, the
 entry's own message begins. From there on the entry's limits follow by counting quotes, and it must then be whole.
+Likewise an odd number of quotes between a comma and a text always begins a field; of each entry's end it shows whether
+it is one.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from pgoauthd.logs.events import AuthEvent
 from pgoauthd.logs.lines import Ending, ReadStats, Scan
@@ -17,8 +20,11 @@ from pgoauthd.logs.sayings import FATAL, Sayings
 from pgoauthd.logs.times import Timestamps
 
 _BELOW_FATAL = rb'G,[0-9A-Z]{5},"' + STARTS
-"""With the letter that LOG and WARNING end in, one search finds both."""
-_FATAL = rb'FATAL,[0-9A-Z]{5},"'
+"""With the letter that LOG, WARNING and DEBUG end in, one search finds them all."""
+_TEXT = rb'"(?:"")*+[^",\r\n]'
+"""How a field's text begins, if a comma is before it: inside a field the number of quotes is even, but at its end, and
+there a comma or the end of a line follows. So no text of a user can look like this."""
+_FATAL = rb"FATAL,[0-9A-Z]{5}," + _TEXT
 """Two searches: with a fixed beginning each is many times faster than one for both."""
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 """Possessive, like all repetitions here that could be long: what does not match fails at once."""
@@ -82,6 +88,7 @@ class CsvlogScanner:
         self._understand = Sayings().understand
         self._below_fatal = re.compile(_BELOW_FATAL)
         self._fatal = re.compile(_FATAL)
+        self._text = re.compile(b"," + _TEXT)
         self._match = re.compile(_ENTRY.decode(), re.ASCII).match
 
     def scan(self, data: bytes, ending: Ending, stats: ReadStats) -> Scan:
@@ -112,13 +119,19 @@ class CsvlogScanner:
                 stats.parse_failures += 1
                 done = at + 1
         # The head of an entry whose message has not come yet may be among the last bytes.
-        return Scan(events, max(done, data.rfind(b"\n", 0, max(len(data) - _MAX_HEAD_BYTES, 0)) + 1))
+        done = max(done, data.rfind(b"\n", 0, max(len(data) - _MAX_HEAD_BYTES, 0)) + 1)
+        return Scan(events, done if ending is Ending.OPEN else max(done, self._last_stop(data, done)))
+
+    def _last_stop(self, data: bytes, done: int) -> int:
+        """Where the last whole entry ends, as shown by the last text that begins behind `done`; 0 if none does."""
+        begins = deque((found.start() for found in self._text.finditer(data, done)), maxlen=1)
+        return _stop_before_end(data, begins[0]) if begins else 0
 
     def _hits(self, data: bytes) -> list[int]:
         """Where the severities end of what may be entries of ours, in order."""
         hits = [hit.start() + len(FATAL) for hit in self._fatal.finditer(data)]
         below = (hit.start() + 1 for hit in self._below_fatal.finditer(data))
-        hits += [at for at in below if data.endswith((b"LOG", b"WARNING"), 0, at)]
+        hits += [at for at in below if data.endswith((b"LOG", b"WARNING", b"DEBUG"), 0, at)]
         hits.sort()
         return hits
 
@@ -142,6 +155,18 @@ def _stop(data: bytes, at: int) -> int:
         if newline == 0 or quotes % 2 == 0:
             return newline
         stop = newline
+
+
+def _stop_before_end(data: bytes, at: int) -> int:
+    """Where the last entry ends that ends at all: behind the last newline outside quotes, as `at` is; 0 if not here."""
+    stop, quotes = len(data), data.count(b'"', at)
+    while stop > 0:
+        newline = data.rfind(b"\n", 0, stop) + 1
+        quotes -= data.count(b'"', newline, stop)
+        if quotes % 2 == 0:
+            return newline
+        stop = newline - 1
+    return 0
 
 
 def _record(entry: re.Match[str]) -> Record:

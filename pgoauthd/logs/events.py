@@ -30,6 +30,8 @@ class Saying(StrEnum):
     # LOG and WARNING lines before the FATAL
     SHIM = "shim"
     """`pgoauthd: …`, our own validator's line; `AuthEvent.reason_code` holds the code."""
+    FOREIGN = "foreign"
+    """A line of a validator that is not ours, or what it raised; `reason_code` holds the code if it says why."""
     VALIDATOR_REFUSED = "validator_refused"
     VALIDATOR_NO_IDENTITY = "validator_no_identity"
     VALIDATOR_INTERNAL_ERROR = "validator_internal_error"
@@ -92,9 +94,12 @@ class AuthEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaul
     """The matched rule has delegate_ident_mapping=1."""
     saying: Saying | None = None
     reason_code: str | None = None
-    """Saying.SHIM: the code of a tokens.reasons.Reason."""
+    """Saying.SHIM and FOREIGN: the code of a tokens.reasons.Reason."""
     detail: str | None = None
-    """Saying.SHIM: its sentence. FATAL of PostgreSQL 19: the validator's error_detail. Token-like runs are redacted."""
+    """Saying.SHIM and FOREIGN: its sentence. FATAL of PostgreSQL 19: the validator's error_detail. Token-like runs are
+    redacted."""
+    leaked: bool = False
+    """The line has a token in it, where only a validator can have written it."""
     sqlstate: str | None = None
     server_version: int | None = None
     """SERVER_STARTED: the major version."""

@@ -19,6 +19,7 @@ _NAME = re.compile(r"(?P<base>.*)\.(?P<extension>json|csv|log)(?P<rotation>\.\d{
 """With what logrotate adds to a name. `postgresql.log.2026-11-22-01` is no such name: servers log to the like of it."""
 _ROTATED = re.compile(r"(?P<original>.*?)(?:[.-]\d[\d.-]*|\.old|\.bak)", re.DOTALL)
 """What rotation adds to a name: .1, -20261122, -2026112201, .old."""
+_NUMBER = re.compile(r"\.(\d{1,3})")
 _RANKS = {"json": 0, "csv": 1, "log": 2}
 MIN_COPY_BYTES = 64
 """A file that begins with so many bytes of another, and bears its name with something added, is a copy of it."""
@@ -31,6 +32,8 @@ class FileFacts(NamedTuple):
     inode: int
     size: int
     modified: float = 0.0
+    changed: float = 0.0
+    """When its inode was changed last: written, renamed, given to somebody. No file's time can be set back to that."""
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -84,6 +87,39 @@ def is_rest_of(known: Position, path: str, facts: FileFacts, head: bytes) -> boo
     return renamed or is_copy_of(known, path, head)
 
 
+def came_after(known: Position, rest: tuple[str, FileFacts] | None, path: str, facts: FileFacts) -> bool:
+    """Whether the file at `path`, named after `known`, was begun after that: `rest` is where `known` is found now.
+
+    Times of files are not enough: they count in ticks, and the clock may be set back. Each rotation renames older files
+    before newer ones, so the inodes change in the order of age; within one tick the names tell.
+    """
+    if rest is None:
+        return facts.modified > known.modified
+    newer = age_of(path, facts) > age_of(*rest)
+    if facts.modified > known.modified:
+        return newer or facts.changed > rest[1].changed or not _is_older_name(path, rest[0])
+    return newer and _is_older_name(rest[0], path)
+
+
+def age_of(path: str, facts: FileFacts) -> tuple[float, int, str]:
+    """To order files that were rotated away under one name, oldest first."""
+    return facts.changed, *_age_of_name(path)
+
+
+def _is_older_name(path: str, other: str) -> bool:
+    """Whether what was added to a name says so: .2 is older than .1, -20261121 older than -20261122."""
+    (number, date), (other_number, other_date) = _age_of_name(path), _age_of_name(other)
+    return (bool(number) == bool(other_number)) and (number, date) < (other_number, other_date)
+
+
+def _age_of_name(path: str) -> tuple[int, str]:
+    """What was added to a name, ascending with the time of the rotation: numbers count down, dates go up."""
+    added = path.removeprefix(original_name(path) or "")
+    if found := _NUMBER.fullmatch(added):
+        return -int(found[1]) - 1, ""
+    return 0, "".join(filter(str.isdigit, added))
+
+
 def is_log_name(name: str) -> bool:
     """Whether a directory's entry is a log that a server may be writing: not hidden, compressed or rotated away."""
     if name.startswith(".") or name.endswith(_COMPRESSED):
@@ -108,6 +144,16 @@ def richest(paths: Iterable[P]) -> list[P]:
     for _, base, rank in ranked:
         best[base] = min(rank, best.get(base, rank))
     return [path for path, base, rank in ranked if rank == best[base]]
+
+
+def richer_than(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Of the paths that `richest` leaves out: which hold the same entries in a richer format."""
+    bases: dict[str, list[tuple[int, str]]] = {}
+    for path in paths:
+        base, rank = _rank(path)
+        bases.setdefault(base, []).append((rank, path))
+    richer = {path: [it for other, it in base if other < rank] for base in bases.values() for rank, path in base}
+    return {path: found for path, found in richer.items() if found}
 
 
 def is_poor(path: str) -> bool:

@@ -23,7 +23,7 @@ JOURNAL_HEAD = rb'\{(?>[^\n]*?"__REALTIME_TIMESTAMP" ?:)'
 """A line that journalctl writes. The order of its members changes from line to line."""
 _STARTS = tuple(start.encode() for start in LOG_STARTS)
 _LEVEL = rb":  (?:[0-9A-Z]{5}: )?(?:" + b"|".join(map(re.escape, _STARTS)) + rb")"
-_SAYS = (rb"LOG" + _LEVEL, rb"WARNING" + _LEVEL, rb"FATAL:  ")
+_SAYS = (rb"LOG" + _LEVEL, rb"WARNING" + _LEVEL, rb"DEBUG" + _LEVEL, rb"FATAL:  ")
 _MARKS = (*_SAYS, rb'"MESSAGE" ?: ?[\[n]', rb'"_LINE_BREAK" ?: ?"line-max"')
 """What lines may matter: those that say something, hide their text as numbers or lack it, or end in mid-line. In a
 JSON string each quote has a backslash before it, so no text of a user can look like a member."""

@@ -16,7 +16,17 @@ from pgoauthd.logs.times import Timestamps
 _MESSAGE = b'message":"' + STARTS
 _CODE = rb'state_code":"[0-9A-Z]{5}","'
 _OURS = (
-    rb'verity":"(?:LOG","(?:' + _MESSAGE + b"|" + _CODE + _MESSAGE + rb')|FATAL"|WARNING","' + _CODE + _MESSAGE + b")"
+    rb'verity":"(?:LOG","(?:'
+    + _MESSAGE
+    + b"|"
+    + _CODE
+    + _MESSAGE
+    + rb')|FATAL"|WARNING","'
+    + _CODE
+    + _MESSAGE
+    + rb'|DEBUG","'
+    + _MESSAGE
+    + b")"
 )
 """`"error_severity":"LOG","message":"connection …`, as write_jsonlog() orders its members. It begins in mid-word with
 a letter that is rare in a line, which the search looks for first. Inside a JSON string each quote has a backslash

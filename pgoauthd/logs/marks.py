@@ -20,5 +20,5 @@ def _any_of(texts: Iterable[str]) -> bytes:
 
 STARTS = b"(?:" + _any_of(LOG_STARTS) + b")"
 """Any of LOG_STARTS."""
-LEVELS = {b"LOG": "LOG", b"WARNING": "WARNING", b"FATAL": "FATAL"}
+LEVELS = {b"LOG": "LOG", b"WARNING": "WARNING", b"DEBUG": "DEBUG", b"FATAL": "FATAL"}
 """`sayings.LEVELS` as a log has them."""

@@ -43,6 +43,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     modified: float = 0.0
     """The file's modification time when last looked at, seconds since the epoch."""
     log_format: LogFormat | None = None
+    outranked: bool = False
+    """It is not read, as a richer file holds its entries: all before `offset` is known to be in that."""
 
 
 def _digest(head: bytes) -> bytes:

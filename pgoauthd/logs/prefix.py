@@ -43,6 +43,8 @@ _ESCAPES: dict[str, bytes] = {
     "Q": rb"-?\d+",
 }
 """The escapes of PostgreSQL 18 (manual, section 19.8.3), but for %% and %q."""
+_FIXED = {"n": rb"(?P<epoch>\d{10}\.\d{3})", "c": rb"(?P<session>[0-9a-f]{8}\.[0-9a-f]+)"}
+"""Until 2106 and 2286; of so many digits, so that no part of one looks like another."""
 _LONGEST_ROLE = {"u": rb"(?P<role>[^\n]{0,255})", "d": rb"(?P<database>\S[^\n]{0,254}?)"}
 
 PARTS = (
@@ -51,9 +53,11 @@ PARTS = (
 )  # fmt: skip
 """Every group of a `LinePrefix.line` but the severity."""
 
-_TIMES = frozenset("mtnsc")
+_TIME_GROUPS = {"m": "milli", "t": "second", "n": "epoch", "s": "start", "c": "session"}
+_TIMES = frozenset(_TIME_GROUPS)
 _JOINS = frozenset("cp")
 _SESSION = frozenset("udahr")
+_NAMES = _SESSION | set("bLiq")
 _SEVERITY = (
     rb"(?P<severity>DEBUG[1-5]?|INFO|NOTICE|WARNING|ERROR|LOG|FATAL|PANIC"
     rb"|DETAIL|HINT|QUERY|CONTEXT|STATEMENT|LOCATION|BACKTRACE):  (?:(?P<verbose_state>[0-9A-Z]{5}): )?"
@@ -71,6 +75,10 @@ class LinePrefix:
     """Matches a line from its beginning to the beginning of its message; what the setting lacks is None of PARTS."""
     names: re.Pattern[bytes]
     """Matches the prefix alone, with the longest role name that it may hold."""
+    again: re.Pattern[bytes]
+    """Finds where a line may begin anywhere: its first time, and what follows up to the first name."""
+    first_time: str
+    """The group of that time, in `line` as in `again`."""
     separator: bytes | None
     """What stands between role and database, where that is always the same."""
     tells_sessions: bool
@@ -92,15 +100,22 @@ def compile_prefix(setting: str) -> LinePrefix:
     _demand(setting, escapes)
     lazy = _expression(parts, _ESCAPES)
     greedy = _expression(parts, _ESCAPES | _LONGEST_ROLE)
+    first = next(number for number, part in enumerate(parts) if part.escape in _TIMES)
     line = lazy + _SEVERITY
     lacking = b"".join(b"(?P<%b>)" % part.encode() for part in PARTS if b"?P<%b>" % part.encode() not in line)
     return LinePrefix(
         setting,
         re.compile(line + b"(?:|(?!)" + lacking + b")"),
         re.compile(greedy),
+        re.compile(_expression(parts[first : _first_name(parts, first)], _ESCAPES | _FIXED)),
+        first_time=_TIME_GROUPS[parts[first].escape],
         separator=_separator(parts),
         tells_sessions=bool(escapes & _SESSION),
     )
+
+
+def _first_name(parts: list[_Part], start: int) -> int:
+    return next((at for at in range(start, len(parts)) if parts[at].escape in _NAMES), len(parts))
 
 
 def _separator(parts: list[_Part]) -> bytes | None:

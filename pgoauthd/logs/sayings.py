@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from pgoauthd.logs import foreign
 from pgoauthd.logs.events import AuthEvent, EventKind, Saying
 from pgoauthd.logs.fatals import Fate, fate_of, refine
 from pgoauthd.logs.hba import MatchedRule, read_detail
@@ -52,13 +53,16 @@ LOG_STARTS = (
     "database system is shut down",
     *LOST_STARTS,
     *BROKEN_STARTS,
+    *foreign.STARTS,
 )
 """How every message below FATAL begins that `Sayings` understands: what a reader has to look for. None needs escaping
 in JSON or CSV."""
 
 FATAL = "FATAL"
-LEVELS = frozenset({"LOG", "WARNING", FATAL})
+LEVELS = frozenset({"LOG", "WARNING", foreign.DEBUG, FATAL})
 """Severities of entries that can say something."""
+_SAY_THEMSELVES = frozenset({"LOG", "WARNING"})
+"""Of the server's own below FATAL."""
 
 _CLIENT_BACKENDS = frozenset({None, "client backend", "not initialized", "walsender", "dead-end client backend"})
 """`backend_type` of processes that clients connect to; a worker's FATAL is no login."""
@@ -140,14 +144,17 @@ class Sayings:
         """
         if record.severity == FATAL:
             return self._fatal(record, time)
-        if record.severity not in LEVELS or record.context:
-            return None
+        if record.severity not in _SAY_THEMSELVES or record.context:
+            is_foreign = record.severity == foreign.DEBUG and not record.context
+            return self._foreign(record, time) if is_foreign else None
         handler = self._handlers.get(record.message[:_HEAD])
         if handler is not None:
             return handler(record, time)
         if record.message.startswith(BROKEN_STARTS):
             return replace(_cause(record, time, Saying.MESSAGE_BROKEN), detail=_BROKEN)
-        return _event(record, time, EventKind.LOST) if record.message.startswith(LOST_STARTS) else None
+        if record.message.startswith(LOST_STARTS):
+            return _event(record, time, EventKind.LOST)
+        return self._foreign(record, time)
 
     def _received(self, record: Record, time: float) -> AuthEvent | None:
         if record.client_port is None and record.client_addr != _LOCAL:
@@ -242,7 +249,9 @@ class Sayings:
 
     def _validator_failed(self, record: Record, time: float) -> AuthEvent:
         detail = redact(record.detail) if record.detail else None
-        return replace(_cause(record, time, Saying.VALIDATOR_INTERNAL_ERROR), method="oauth", detail=detail)
+        leaked = bool(record.detail) and foreign.holds_jwt(record.detail or "")
+        event = _cause(record, time, Saying.VALIDATOR_INTERNAL_ERROR)
+        return replace(event, method="oauth", detail=detail, leaked=leaked)
 
     def _shim(self, record: Record, time: float) -> AuthEvent | None:
         found = _SHIM.fullmatch(record.message)
@@ -250,6 +259,13 @@ class Sayings:
             return None
         code, sentence = found.groups()
         return replace(_cause(record, time, Saying.SHIM), method="oauth", reason_code=code, detail=redact(sentence))
+
+    def _foreign(self, record: Record, time: float) -> AuthEvent | None:
+        told = foreign.read(record.severity, record.message, record.detail)
+        if told is None or record.backend_type not in _CLIENT_BACKENDS:
+            return None
+        event = _cause(record, time, Saying.FOREIGN)
+        return replace(event, method="oauth", reason_code=told.reason_code, detail=told.text, leaked=told.leaked)
 
     def _started(self, record: Record, time: float) -> AuthEvent | None:
         found = _STARTED.fullmatch(record.message)
@@ -274,16 +290,19 @@ class Sayings:
         said = shim[2] if shim else rule.own_text
         if said is None and fate.saying is Saying.OTHER:
             said = record.message
+        told = foreign.read(FATAL, said) if said is not None and shim is None else None
+        saying = refine(fate.saying, rule.own_text)
         return replace(
             _event(record, time, EventKind.FATAL),
-            saying=refine(fate.saying, rule.own_text),
+            saying=Saying.FOREIGN if told is not None and saying is Saying.OTHER else saying,
             method=rule.method or fate.method,
             hba_file=rule.file,
             hba_line=rule.line,
             usermap=rule.usermap,
             delegated=rule.delegated,
-            reason_code=shim[1] if shim else None,
-            detail=redact(said) if said is not None else None,
+            reason_code=shim[1] if shim else told.reason_code if told is not None else None,
+            detail=told.text if told is not None else redact(said) if said is not None else None,
+            leaked=told.leaked if told is not None else saying is Saying.OAUTH_FAILED and foreign.holds_jwt(said or ""),
         )
 
 

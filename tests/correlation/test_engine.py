@@ -179,6 +179,13 @@ def test_the_shims_line_goes_before_the_servers(desk: Desk) -> None:
     assert outcomes[0].message == 'Required scope "postgres" is missing.'
 
 
+def test_a_reason_in_the_fatal_itself_goes_before_the_warning_of_a_failed_validator(desk: Desk) -> None:
+    """PostgreSQL 19 where the module had nobody to ask: both entries have its reason as their DETAIL."""
+    said = fatal(reason_code="validator_unavailable", detail="The server could not reach pgoauthd on its socket.")
+    outcomes = desk.read(received(), cause(Saying.VALIDATOR_INTERNAL_ERROR), said)
+    assert one(outcomes) == (Result.REFUSED, Reason.VALIDATOR_UNAVAILABLE)
+
+
 def test_a_code_that_this_version_does_not_know_is_still_a_refusal_by_the_validator(desk: Desk) -> None:
     outcomes = desk.read(received(), cause(Saying.SHIM, reason_code="from_the_future"), fatal())
     assert one(outcomes) == (Result.REFUSED, Reason.VALIDATOR_REFUSED)
@@ -249,6 +256,15 @@ def test_a_client_that_goes_away_is_abandoned_when_the_timeout_is_over(desk: Des
 def test_silence_on_nineteen_may_be_a_discovery_and_says_so(desk: Desk) -> None:
     desk.read(event(EventKind.SERVER_STARTED, -1, pid=1, server_version=19), received())
     assert one(desk.wait(70)) == (Result.ABANDONED, Reason.SILENT)
+
+
+def test_a_login_that_our_module_asked_about_says_which_version_the_server_is(desk: Desk) -> None:
+    """Reading began after the server had said so."""
+    asked = msgspec.structs.replace(verdict(), server_version=190_000)
+    desk.read(received(pid=5))
+    desk.verdicts.add(asked, START)
+    desk.read(received(), authenticated(), authorized(), event(EventKind.READY, 0.1))
+    assert one(desk.wait(70)[1:]) == (Result.ABANDONED, Reason.SILENT)
 
 
 def test_a_broken_connection_is_abandoned_at_once(desk: Desk) -> None:
@@ -568,3 +584,24 @@ def test_a_cluster_that_judges_no_tokens_any_more_needs_no_verdicts(desk: Desk) 
     desk.engine.use(Limits(), validated_since=None)
     desk.read(ready())
     assert desk.engine.unmatched[Unmatched.LOGGED_NOT_VALIDATED] == 0
+
+
+def test_a_client_that_goes_away_from_our_refusal_has_been_refused_after_the_settling_time(desk: Desk) -> None:
+    refused = cause(Saying.SHIM, reason_code="expired", detail="the token expired")
+    assert desk.read(received(), refused) == []
+    assert desk.engine.advance(START + 4) == []
+    (outcome,) = desk.engine.advance(START + 6)
+    assert (outcome.result, outcome.reason) == (Result.REFUSED, Reason.EXPIRED)
+    assert desk.read(fatal(Saying.OAUTH_FAILED, 20)) == []
+    assert desk.engine.unmatched[Unmatched.LATE] == 0
+
+
+def test_a_refusal_that_waits_is_still_waited_for_after_a_restart(desk: Desk) -> None:
+    desk.read(received(), cause(Saying.SHIM, reason_code="expired"))
+    again = Engine("main", Verdicts(max_age=90), state=desk.engine.state)
+    assert [outcome.reason for outcome in again.advance(START + 6)] == [Reason.EXPIRED]
+
+
+def test_a_log_that_ends_after_our_refusal_has_refused(desk: Desk) -> None:
+    desk.read(received(), cause(Saying.SHIM, reason_code="expired"))
+    assert [outcome.reason for outcome in desk.engine.finish()] == [Reason.EXPIRED]

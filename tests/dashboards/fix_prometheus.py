@@ -98,6 +98,7 @@ class Exposition:
             made.log_rotations,
             made.log_truncations,
             made.log_errors,
+            made.log_leaked_tokens,
             made.matched,
         ):
             yield counter.labels("main")

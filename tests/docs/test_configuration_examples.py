@@ -17,7 +17,11 @@ from pgoauthd.tokens.profiles import PROFILES, profile_defaults
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-PAGES = {"configuration.md": PAGE, "README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
+PAGES = {
+    "configuration.md": PAGE,
+    "README.md": (ROOT / "README.md").read_text(encoding="utf-8"),
+    "log-only.md": (ROOT / "docs" / "log-only.md").read_text(encoding="utf-8"),
+}
 EXAMPLES = [
     pytest.param(block, id=f"{name}-{number}")
     for name, page in PAGES.items()

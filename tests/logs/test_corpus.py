@@ -17,7 +17,7 @@ from tests.logs.fix_lines import DEFAULT_PREFIX, cut, read_all, reader
 KINDS = {
     "18.6-default": {
         EventKind.SERVER_STARTED: 1, EventKind.RECEIVED: 62, EventKind.AUTHENTICATED: 50, EventKind.AUTHORIZED: 34,
-        EventKind.READY: 29, EventKind.DISCONNECTED: 29, EventKind.CAUSE: 21, EventKind.LOST: 1, EventKind.FATAL: 31,
+        EventKind.READY: 29, EventKind.DISCONNECTED: 29, EventKind.CAUSE: 24, EventKind.LOST: 1, EventKind.FATAL: 31,
         EventKind.SERVER_STOPPED: 1,
     },
     "19rc1-default": {
@@ -31,7 +31,7 @@ SAYINGS = {
     "18.6-default": {
         Saying.OAUTH_FAILED: 22, Saying.IDENTITY_MISMATCH: 13, Saying.USERMAP_NO_MATCH: 1, Saying.TOKEN_MALFORMED: 1,
         Saying.TOKEN_NOT_BEARER: 1, Saying.TOKEN_EMPTY: 1, Saying.VALIDATOR_REFUSED: 1,
-        Saying.VALIDATOR_NO_IDENTITY: 1, Saying.VALIDATOR_INTERNAL_ERROR: 2, Saying.ROLE_MISSING: 1,
+        Saying.VALIDATOR_NO_IDENTITY: 1, Saying.VALIDATOR_INTERNAL_ERROR: 2, Saying.FOREIGN: 3, Saying.ROLE_MISSING: 1,
         Saying.ROLE_NOLOGIN: 1, Saying.ROLE_CONNECTION_LIMIT: 1, Saying.DATABASE_MISSING: 1,
         Saying.DATABASE_NO_CONNECT: 1, Saying.CHANNEL_BINDING_UNSUPPORTED: 1, Saying.AUTHZID_UNSUPPORTED: 1,
         Saying.SASL_NO_AUTH_VALUE: 1, Saying.HANDSHAKE_TIMEOUT: 1,

@@ -179,3 +179,22 @@ def test_a_foreign_field_of_many_quotes_costs_no_time() -> None:
     made = reader(LogFormat.CSVLOG, max_line_bytes=1 << 24)
     events = made.feed(LINE + data) + made.feed(LINE) + made.finish()
     assert len(events) == 2
+
+
+@pytest.mark.parametrize("field", ["message", "detail", "statement", "role", "application_name"])
+@pytest.mark.parametrize(
+    "text", ['FATAL,28000,""', "FATAL,28000,", 'FATAL,28000,"', 'x\nFATAL,28000,"x"', "FATAL,28000,\n"]
+)
+@pytest.mark.parametrize("size", [1 << 20, 50])
+def test_text_that_looks_like_the_middle_of_an_entry_is_no_failure(field: str, text: str, size: int) -> None:
+    data = LINE + foreign(**{field: text}) + LINE
+    made = reader(LogFormat.CSVLOG)
+    events = [event for at in range(0, len(data), size) for event in made.feed(data[at : at + size])] + made.finish()
+    assert [event.role for event in events] == ["alice", "alice"]
+    assert (made.stats.parse_failures, made.stats.overlong) == (0, 0)
+
+
+@pytest.mark.parametrize("message", ['"x" is none', '""x""', "x", "x,"])
+def test_a_fatal_is_seen_whatever_quotes_its_message_begins_with(message: str) -> None:
+    (event,) = read_all(LogFormat.CSVLOG, csv_line(Entry(message=message, severity="FATAL", sqlstate="28000")))
+    assert event.kind is EventKind.FATAL

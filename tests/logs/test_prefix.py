@@ -157,7 +157,7 @@ def lines(starting: str, received: str, refused: str) -> bytes:
 
 
 def said(event: AuthEvent) -> dict[str, Any]:
-    known = {"kind", "saying", "delegated", "hba_file"}
+    known = {"kind", "saying", "delegated", "leaked", "hba_file"}
     return {k: v for k, v in msgspec.structs.asdict(event).items() if k not in known and v is not None}
 
 
