@@ -15,6 +15,7 @@ from pgoauthd.logs.prefix import LinePrefix
 from pgoauthd.logs.sayings import Sayings
 from pgoauthd.logs.stderrhead import HeadReader
 from pgoauthd.logs.times import Timestamps
+from pgoauthd.logs.torn import TornLines
 
 _OURS = b":  (?:" + STARTS + b"|(?<=FATAL:  )|[0-9A-Z]{5}: " + STARTS + b")"
 """It begins with fixed letters, which the search looks for first, and then has a branch for each letter to come."""
@@ -35,37 +36,57 @@ class StderrScanner:
         self._match = prefix.line.match
         self._read = HeadReader(prefix, timestamps).read
         self._understand = Sayings().understand
+        self._torn = TornLines(prefix)
 
     def scan(self, data: bytes, ending: Ending, stats: ReadStats) -> Scan:
         """Events of all complete entries; the last one waits until it is known that no line of it follows."""
         events: list[AuthEvent] = []
-        end = data.rfind(b"\n") + 1
-        done = 0
+        strays: list[int] = []
+        used = end = data.rfind(b"\n") + 1
+        done = first_stop = 0
         for hit in self._ours.finditer(data, 0, end):
             at = hit.start()
-            if at < done or not data.endswith(_LEVELS, 0, at):
+            if at < first_stop or not data.endswith(_LEVELS, 0, at):
                 continue
             start, stop = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at) + 1
-            if data[start] == _TAB:
+            if at < done or data[start] == _TAB:
+                strays.append(at)
                 continue
             head = self._match(data, start, stop)
             if head is None:
                 stats.parse_failures += 1
-                done = stop
-            elif (severity := head["severity"]) in LEVELS:
+                done = first_stop = stop
+            elif (severity := head["severity"]) in LEVELS and head.end("severity") == at:
+                first_stop = stop
                 texts, stop = self._texts(data, head, severity, stop, end)
                 if stop == end and ending is Ending.OPEN:
-                    return Scan(events, start)
+                    used = start
+                    break
                 stats.entries_seen += 1
                 done = stop
-                try:
-                    event = self._understand(*self._read(head, severity, texts))
-                except (ValueError, OverflowError):
-                    stats.parse_failures += 1
-                    continue
+                event = self._event(head, severity, texts, first_stop, stats)
                 if event is not None:
                     events.append(event)
-        return Scan(events, end)
+            else:
+                strays.append(at)
+        stats.parse_failures += self._torn.count(data, strays, used)
+        self._torn.pass_over(data, used)
+        return Scan(events, used)
+
+    def _event(
+        self, head: re.Match[bytes], severity: bytes, texts: dict[bytes, str], first_stop: int, stats: ReadStats
+    ) -> AuthEvent | None:
+        """What an entry of ours says, if it can be read."""
+        is_of_two = self._torn.in_head(head)
+        if is_of_two or self._torn.in_text(head, first_stop):
+            stats.parse_failures += 1
+        if is_of_two:
+            return None
+        try:
+            return self._understand(*self._read(head, severity, texts))
+        except (ValueError, OverflowError):
+            stats.parse_failures += 1
+            return None
 
     def _texts(
         self, data: bytes, head: re.Match[bytes], severity: bytes, stop: int, end: int

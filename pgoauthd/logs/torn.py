@@ -41,17 +41,18 @@ class TornLines:
 
     def count(self, data: bytes, marks: Iterable[int], used: int) -> int:
         """How many lines before `used` are torn; `marks` tells where severities of ours end, but the lines' own."""
-        torn = stop = known = 0
+        torn = done = stop = start = behind = 0
         time = self._last
         for at in marks:
-            if at < stop or at >= used:
+            if at < done or at >= used:
                 continue
-            start = data.rfind(b"\n", 0, at) + 1
-            time, known = self._time_at(data, start, known, time), start
-            head = self._match(data, start)
-            behind = head.end() if head is not None else start + 2
+            if at >= stop:
+                known, start, stop = start, data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at) + 1
+                time = self._time_at(data, start, known, time)
+                head = self._match(data, start)
+                behind = head.end() if head is not None else start + 2
             if self._begins(data, max(behind, at - _MAX_PREFIX_BYTES), at, time):
-                torn, stop = torn + 1, data.find(b"\n", at) + 1
+                torn, done = torn + 1, stop
         return torn
 
     def pass_over(self, data: bytes, used: int) -> None:

@@ -55,12 +55,7 @@ def tear(path: Path, line: bytes, at: int, disk: Path | None) -> None:
     (disk / "ballast").unlink()
 
 
-GLUED = pytest.mark.xfail(reason="what is glued to a message that was torn is taken for a part of it", strict=True)
-
-
-@pytest.mark.parametrize(
-    "log_format", [pytest.param(LogFormat.STDERR, marks=GLUED), LogFormat.CSVLOG, LogFormat.JSONLOG]
-)
+@pytest.mark.parametrize("log_format", FILES)
 async def test_fault_19_a_line_torn_by_a_full_disk_is_counted_as_unreadable(rig: Rig, log_format: LogFormat) -> None:
     """The line that follows is glued to it. Whole or not, a tear leaves a trace."""
     disk = rig.directory / "disk"
@@ -143,12 +138,7 @@ async def test_fault_27_a_field_of_several_lines_that_a_rotation_splits_is_read_
     rig.judge()
 
 
-CRIES_WOLF = pytest.mark.xfail(reason="a FATAL imitated in a field is counted as an unreadable entry", strict=True)
-
-
-@pytest.mark.parametrize(
-    "log_format", [LogFormat.STDERR, pytest.param(LogFormat.CSVLOG, marks=CRIES_WOLF), LogFormat.JSONLOG]
-)
+@pytest.mark.parametrize("log_format", FILES)
 async def test_fault_28_an_entry_imitated_after_a_newline_is_no_entry(rig: Rig, log_format: LogFormat) -> None:
     use_format(rig, log_format)
     imitation = lines_of(99, log_format).decode()
@@ -180,14 +170,9 @@ async def test_fault_29_three_formats_at_once_are_counted_once(rig: Rig) -> None
     rig.judge()
 
 
-OUTRANKED = pytest.mark.xfail(
-    reason="beside the file of a richer format that is written no more, nothing is read or counted", strict=True
-)
-
-
 @pytest.mark.parametrize(
     "order",
-    [pytest.param(FILES, id="richer"), pytest.param(FILES[::-1], id="poorer", marks=OUTRANKED)],
+    [pytest.param(FILES, id="richer"), pytest.param(FILES[::-1], id="poorer")],
 )
 async def test_fault_30_a_server_that_reloads_another_log_destination_is_followed_there(
     rig: Rig, order: tuple[LogFormat, ...]

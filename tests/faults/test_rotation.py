@@ -33,13 +33,7 @@ async def test_fault_01_a_writer_that_keeps_the_renamed_file_open_is_heard(rig: 
     assert rig.count("log_rotations") == 1
 
 
-SAME_TICK = pytest.mark.xfail(
-    reason="a file that was rotated away unseen is passed over where its time is that of the last look, or before it",
-    strict=True,
-)
-
-
-@pytest.mark.parametrize("tick", ["of their own", pytest.param("the same", marks=SAME_TICK)])
+@pytest.mark.parametrize("tick", ["of their own", "the same"])
 async def test_fault_02_files_rotated_twice_between_two_looks_are_all_read(rig: Rig, tick: str) -> None:
     """File systems count time in ticks, and in one there is time for all of this."""
     rig.write()

@@ -29,10 +29,7 @@ SILENCE_SLACK_SECONDS = 5.5
 """How much longer than authentication_timeout an attempt must be silent, and a little."""
 
 
-PASSED_OVER = pytest.mark.xfail(reason="a chunk is lost where reading the head after it fails", strict=True)
-
-
-@pytest.mark.parametrize("nth", [pytest.param(1, id="always"), pytest.param(2, id="now-and-then", marks=PASSED_OVER)])
+@pytest.mark.parametrize("nth", [pytest.param(1, id="always"), pytest.param(2, id="now-and-then")])
 async def test_fault_20_a_log_that_cannot_be_read_for_a_while_is_counted_and_read_later(rig: Rig, nth: int) -> None:
     rig.write()
     async with FaultyDaemon(rig) as daemon:
@@ -168,18 +165,12 @@ class JumpingClock(SystemClock):
         return super().time() + self.off_by
 
 
-OLDER = pytest.mark.xfail(
-    reason="a file that was rotated away unseen is passed over where its time is that of the last look, or before it",
-    strict=True,
-)
-
-
 @pytest.mark.parametrize(
     ("by", "rotated_twice"),
     [
         pytest.param(HOUR, True, id="forward"),
         pytest.param(-HOUR, False, id="back"),
-        pytest.param(-HOUR, True, id="back-and-rotated-twice", marks=OLDER),
+        pytest.param(-HOUR, True, id="back-and-rotated-twice"),
     ],
 )
 async def test_fault_33_a_clock_that_jumps_makes_no_login_older(rig: Rig, by: float, rotated_twice: bool) -> None:
@@ -242,12 +233,7 @@ async def test_fault_35_without_descriptors_it_waits_for_some_and_goes_on(rig: R
     rig.judge(some=["log_errors"])
 
 
-TAKEN_FOR_NEW = pytest.mark.xfail(
-    reason="a file whose device changes while it is followed is read from its beginning again", strict=True
-)
-
-
-@pytest.mark.parametrize("when", ["in the state", "while stopped", pytest.param("while running", marks=TAKEN_FOR_NEW)])
+@pytest.mark.parametrize("when", ["in the state", "while stopped", "while running"])
 async def test_fault_36_a_file_system_with_another_number_holds_the_same_files(rig: Rig, when: str) -> None:
     """As after the NFS server has started anew: device numbers are given out at each mount, inodes stay."""
     with contextlib.ExitStack() as stack:

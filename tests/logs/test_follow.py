@@ -8,12 +8,14 @@ import pytest
 from pgoauthd.logs.follow import (
     FileFacts,
     Finding,
+    came_after,
     is_copy_of,
     is_log_name,
     is_poor,
     is_rest_of,
     judge,
     original_name,
+    richer_than,
     richest,
 )
 from pgoauthd.logs.position import FINGERPRINT_BYTES, Fingerprint, Position
@@ -179,3 +181,45 @@ def test_beside_what_a_richer_file_may_appear(path: str, poor: bool) -> None:
 )
 def test_what_rotation_adds_to_a_name_can_be_taken_off(path: str, original: str | None) -> None:
     assert original_name(path) == original
+
+
+N, SEEN = "/log/a.json", 50.0
+
+
+@pytest.mark.parametrize(
+    ("rest", "path", "modified", "changed", "newer"),
+    [
+        # where the known file is not found any more, its time is all there is
+        (None, f"{N}.1", SEEN + 1, 99, True),
+        (None, f"{N}.1", SEEN, 99, False),
+        # each rotation renames .2 before .1
+        ((f"{N}.2", 99.0), f"{N}.1", SEEN + 1, 99, True),
+        ((f"{N}.2", 99.0), f"{N}.1", SEEN, 99, True),
+        ((f"{N}.2", 99.0), f"{N}.1", SEEN - 3600, 99.1, True),
+        ((f"{N}.2", 99.0), f"{N}.3", SEEN - 1, 99, False),
+        ((f"{N}.2", 99.0), f"{N}.3", SEEN, 98.9, False),
+        ((f"{N}.2", 99.0), f"{N}.3", SEEN + 3600, 98.9, False),  # the clock was set back since
+        ((f"{N}.10", 99.0), f"{N}.9", SEEN, 99, True),
+        # dates, and numbers that go up: each file is renamed once
+        ((f"{N}-20261121", 90.0), f"{N}-20261122", SEEN, 99, True),
+        ((f"{N}-20261121", 90.0), f"{N}-20261120", SEEN + 3600, 80, False),
+        ((f"{N}.2", 90.0), f"{N}.1", SEEN - 1, 80, False),
+        ((f"{N}.2", 90.0), f"{N}.3", SEEN + 1, 99, True),
+        # names that tell nothing of each other
+        ((f"{N}.old", 90.0), f"{N}.1", SEEN + 1, 99, True),
+        ((f"{N}.old", 90.0), f"{N}.1", SEEN - 1, 99, False),
+    ],
+)
+def test_which_rotated_files_came_after_another(
+    rest: tuple[str, float] | None, path: str, modified: float, changed: float, newer: bool
+) -> None:
+    known = msgspec.structs.replace(KNOWN, path=N, modified=SEEN)
+    found = (rest[0], FileFacts(8, 100, 5000, SEEN, rest[1])) if rest is not None else None
+    assert came_after(known, found, path, FileFacts(8, 300, 10, modified, changed)) is newer
+
+
+def test_each_poorer_file_knows_its_richer_ones() -> None:
+    assert richer_than(["a.log", "a.csv", "a.json", "b.log", "c"]) == {
+        "a.log": ["a.csv", "a.json"],
+        "a.csv": ["a.json"],
+    }

@@ -8,14 +8,14 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pgoauthd.logs.follow import FileFacts, is_compressed, is_log_name, is_poor, richest
+from pgoauthd.logs.follow import FileFacts, is_compressed, is_log_name, is_poor, richer_than, richest
 
 OnError = Callable[[str, OSError], None]
 
 
 def facts_of(found: os.stat_result) -> FileFacts:
     """What following needs of a stat."""
-    return FileFacts(found.st_dev, found.st_ino, found.st_size, found.st_mtime)
+    return FileFacts(found.st_dev, found.st_ino, found.st_size, found.st_mtime, found.st_ctime)
 
 
 class LogDirectory:
@@ -26,8 +26,8 @@ class LogDirectory:
         self._on_error = on_error
         self._names: frozenset[str] | None = None
         """What the last look found."""
-        self.outranked: frozenset[tuple[int, int]] = frozenset()
-        """Device and inode of files whose entries another one holds in a richer format, as of the last look."""
+        self.outranked: dict[str, tuple[FileFacts, list[FileFacts]]] = {}
+        """Files whose entries others hold in a richer format, with the facts of those, as of the last look."""
         self.empty_entries: tuple[str, ...] = ()
         """Those that named no file at the last look."""
 
@@ -42,8 +42,7 @@ class LogDirectory:
         named = {entry: self._expand(entry) for entry in self._entries}
         paths = sorted({path for expanded in named.values() for path in expanded})
         kept = richest(paths)
-        outranked = [self.facts(path) for path in set(paths).difference(kept)]
-        self.outranked = frozenset(facts.identity for facts in outranked if facts is not None)
+        self.outranked = self._with_richer(paths)
         # A server opens the files of one base name one after the other: a richer one may be about to appear.
         known, self._names = self._names, frozenset(kept)
         settled = [path for path in kept if known is None or path in known or not is_poor(path)]
@@ -51,6 +50,14 @@ class LogDirectory:
         there = {path for path, _ in found}.union(set(paths).difference(settled))
         self.empty_entries = tuple(entry for entry, expanded in named.items() if there.isdisjoint(expanded))
         return dict(sorted(found, key=lambda item: item[1].modified))
+
+    def _with_richer(self, paths: list[str]) -> dict[str, tuple[FileFacts, list[FileFacts]]]:
+        outranked = {}
+        for path, richer in richer_than(paths).items():
+            facts, others = self.facts(path), [facts for it in richer if (facts := self.facts(it)) is not None]
+            if facts is not None and others:
+                outranked[path] = facts, others
+        return outranked
 
     def siblings(self, path: str) -> Iterator[tuple[str, FileFacts]]:
         """What lies beside a file and could be what it was renamed or copied to."""

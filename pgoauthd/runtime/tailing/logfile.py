@@ -58,8 +58,14 @@ class LogFile:
         self._too_short = False
         """It has no whole line yet, and does not show its format."""
         self._told = Progress()
+        self.limit: int | None = None
+        """It is not read beyond that: a richer file has it."""
         self._goal = 0
         """How far it is to be read before others get their turn: a file that grows for ever must come to an end."""
+        self.begun = False
+        """Something of it has been read, or is about to be: those before it have been read to their ends."""
+        self.in_order = False
+        """It had content before those before it had their turn."""
         self._chunk = ChunkSize()
         self.gaps = Gaps()
         """Of what is read from where it began."""
@@ -72,7 +78,7 @@ class LogFile:
     @property
     def lag(self) -> int:
         """Bytes known to be written that could be read."""
-        return 0 if self._too_short else max(self.facts.size - self._read_to, 0)
+        return 0 if self._too_short else max(self._end - self._read_to, 0)
 
     @property
     def position(self) -> Position:
@@ -93,6 +99,11 @@ class LogFile:
         """It is closed for having been idle for long."""
         return self._descriptor is None
 
+    @property
+    def _end(self) -> int:
+        """How far it may be read."""
+        return self.facts.size if self.limit is None else min(self.facts.size, self.limit)
+
     def head(self) -> bytes:
         """The first bytes, as many as a fingerprint needs."""
         return os.pread(self._open(), FINGERPRINT_BYTES, 0)
@@ -103,7 +114,7 @@ class LogFile:
         self._goal = self.facts.size
         self._reader, self._format, self._told = None, None, Progress()
         self._fingerprint = Fingerprint.of(head[:offset])
-        self._unflushed = False
+        self._unflushed = self.begun = self.in_order = False
         self.gaps = Gaps()
         if log_format is not None:
             self._use(log_format)
@@ -120,7 +131,7 @@ class LogFile:
         known = replace(self.position, offset=self._read_to)
         self.facts = facts_of(os.fstat(self._open()))
         if self.is_done or self._reader is None or self.facts.size < self._goal:
-            self._goal = self.facts.size
+            self._goal = self._end
         if self.facts == before and self.facts.size >= self._read_to:
             return Finding.CONTINUE
         return judge(known, self.facts, self.head())
@@ -136,11 +147,13 @@ class LogFile:
         size = min(most, self._chunk.bytes, self._goal - self._read_to)
         if reader is None or size <= 0:
             return 0, []
+        # all that can fail comes before anything is changed: what fails is tried again
+        head = self.head() if self._fingerprint.length < FINGERPRINT_BYTES else None
         chunk = os.pread(self._open(), size, self._read_to)
         self._read_to += len(chunk)
         self._unflushed = True
-        if self._fingerprint.length < FINGERPRINT_BYTES:
-            self._fingerprint = Fingerprint.of(self.head()[: self._read_to])
+        if head is not None:
+            self._fingerprint = Fingerprint.of(head[: self._read_to])
         return len(chunk), reader.feed(chunk)
 
     def flush(self) -> list[AuthEvent]:

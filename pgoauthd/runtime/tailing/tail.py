@@ -68,7 +68,6 @@ class LogTail:
         Tails that run side by side share a `pace`.
         """
         self._name = cluster.name
-        self._followed = FollowedLogs(cluster, saved, metrics=metrics, log=log)
         self._sink = sink
         self._metrics = metrics
         self._log = log.bind(cluster=cluster.name)
@@ -77,10 +76,13 @@ class LogTail:
         self._broken: set[str] = set()
         """Paths of which it has been told that lines are missing in them."""
         self._clock = clock or SystemClock()
+        self._followed = FollowedLogs(cluster, saved, metrics=metrics, log=log, clock=self._clock)
         self._pace = pace or Pace(self._clock)
         self._round_ends = 0.0
         self._unfinished: LogFile | None = None
         """The file at which the last round broke off, with more of its turn to come."""
+        self._waiting: LogFile | None = None
+        """The file that is not begun yet, as those before it are read to their ends."""
         self.last_round = self._clock.monotonic()
         """When it last got on, or waited for room, by the monotonic clock."""
 
@@ -96,7 +98,8 @@ class LogTail:
 
     def positions(self) -> tuple[Position, ...]:
         """Where to go on after a restart. What could not be opened yet keeps the position it had."""
-        return (*self._followed.saved, *(file.position for file in self._followed.files))
+        read = (file.position for file in self._followed.files)
+        return (*self._followed.saved, *read, *self._followed.outranked_positions())
 
     async def run(self) -> None:
         """Step for ever, woken by changes and at least once in POLL_SECONDS."""
@@ -149,6 +152,9 @@ class LogTail:
         files = self._followed.files
         unfinished, self._unfinished = self._unfinished, None
         begin = files.index(unfinished) if unfinished in files else 0
+        if unfinished is None:
+            for file in files:
+                file.in_order = file.begun or file.facts.size > 0
         return [(len(files) - 1 - place, files[place]) for place in range(begin, len(files))]
 
     async def _advance(self, file: LogFile) -> bool:
@@ -179,8 +185,29 @@ class LogTail:
             file.idle_since = self._clock.monotonic()
         return read
 
+    async def _finish_older(self, file: LogFile) -> bool:
+        """What was written before the first line of a file comes before it. False if the round breaks off meanwhile.
+
+        Older files of its directory may have grown since their turn, before there was anything in this one.
+        """
+        if file.begun or file.is_done:
+            return True
+        older = self._followed.before(file)
+        if not file.in_order and self._waiting is not file:
+            self._waiting = file
+            for other in older:
+                await self._advance(other)
+                if self._unfinished is not None:
+                    return False
+        for other in older:
+            self._hand_on(other, other.flush())
+        self._waiting, file.begun = None, True
+        return True
+
     async def _read(self, file: LogFile) -> bool:
         """Read a file until its turn or the round is over. Whether there was anything."""
+        if not await self._finish_older(file):
+            return True
         read = False
         while not file.is_done:
             if not await self._has_room():

@@ -26,6 +26,13 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def rotate(path: Path) -> None:
+    """As logrotate does: the oldest first."""
+    for older, newer in ((".2", ".3"), (".1", ".2"), ("", ".1")):
+        if Path(f"{path}{older}").exists():
+            Path(f"{path}{older}").rename(f"{path}{newer}")
+
+
 @contextlib.contextmanager
 def no_descriptors() -> Iterator[None]:
     """Nothing can be opened."""
@@ -259,6 +266,34 @@ async def test_rotated_files_of_before_are_not_taken_for_new_ones(rig: Rig) -> N
     assert rig.numbers == [1, 2]
 
 
+async def test_files_rotated_in_one_tick_of_the_clock_are_all_read(rig: Rig) -> None:
+    path = rig.directory / "postgresql.json"
+    append(path, lines(1))
+    tail = rig.tail()
+    await tail.step()
+    time = path.stat().st_mtime
+    for number in (2, 3, 4):
+        rotate(path)
+        append(path, lines(number))
+        os.utime(path, (time, time))
+    await tail.step()
+    assert rig.numbers == [1, 2, 3, 4]
+
+
+async def test_rotated_files_of_before_are_not_read_again_after_the_clock_was_set_back(rig: Rig) -> None:
+    path = rig.directory / "postgresql.json"
+    append(rig.directory / "postgresql.json.1", lines(99))
+    os.utime(rig.directory / "postgresql.json.1", (2e9, 2e9))
+    append(path, lines(1))
+    tail = rig.tail()
+    await tail.step()
+    (rig.directory / "postgresql.json.1").rename(rig.directory / "postgresql.json.2")
+    path.rename(rig.directory / "postgresql.json.1")
+    append(path, lines(2))
+    await tail.step()
+    assert rig.numbers == [1, 2]
+
+
 async def test_new_files_of_a_name_pattern_are_followed(rig: Rig) -> None:
     tail = rig.tail(".")
     for number in range(1, 6):
@@ -449,7 +484,8 @@ async def test_a_directory_with_three_formats_is_counted_once(rig: Rig) -> None:
         await tail.step()
     await tail.step()
     assert rig.numbers == [1, 2]
-    assert [position.log_format for position in tail.positions()] == [LogFormat.JSONLOG]
+    read = [position.log_format for position in tail.positions() if not position.outranked]
+    assert read == [LogFormat.JSONLOG]
 
 
 async def test_files_of_one_base_name_that_appear_one_after_the_other_are_counted_once(rig: Rig) -> None:
@@ -523,6 +559,19 @@ async def test_a_path_that_cannot_be_followed_is_counted_and_tried_again(rig: Ri
     await tail.step()
     assert rig.numbers == [1]
     assert tail.caught_up
+
+
+async def test_a_new_file_that_cannot_be_read_is_told_once_while_the_old_one_drains(rig: Rig) -> None:
+    path = rig.directory / "postgresql.json"
+    append(path, lines(1))
+    tail = rig.tail()
+    await tail.step()
+    path.rename(rig.directory / "postgresql.json.1")
+    path.symlink_to(path)
+    for _ in range(3):
+        append(rig.directory / "postgresql.json.1", lines(2))
+        await tail.step()
+    assert rig.log_output.getvalue().count("log_unreadable") == 1
 
 
 async def test_without_descriptors_it_waits_for_some_and_begins_where_it_would_have(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from pgoauthd.logs.position import Position
 from pgoauthd.logs.readers import LogFormat
-from pgoauthd.runtime.tailing.tail import LogTail
+from pgoauthd.runtime.tailing.tail import ROUND_SECONDS, LogTail
 from tests.logs.fix_lines import Entry, render
 from tests.runtime.tailing.fix_tail import Rig, append, copy_and_truncate, lines, rig
 
@@ -298,3 +299,29 @@ async def test_positions_of_another_cluster_do_no_harm(rig: Rig) -> None:
     append(rig.directory / "b" / "postgresql.json", lines(2))
     await rig.tail("b", saved=saved).step()
     assert rig.numbers == [1, 2]
+
+
+async def test_rotated_files_with_unread_rests_are_read_in_order(rig: Rig) -> None:
+    """The last run found them and was killed before it had read any."""
+    path = rig.directory / "postgresql.json"
+    append(path, lines(1))
+    tail = rig.tail()
+    await tail.step()
+    saved = stop(tail)
+    append(path, lines(2))
+    path.rename(rig.directory / "postgresql.json.2")
+    append(path, lines(3))
+    path.rename(rig.directory / "postgresql.json.1")
+    append(path, lines(4))
+    tail = rig.tail(saved=saved)
+    rig.room.clear()
+    step = asyncio.create_task(tail.step())
+    await rig.clock.asleep()
+    saved = stop(tail)
+    rig.clock.advance(ROUND_SECONDS)
+    await step
+    rig.room.set()
+    path.rename(rig.directory / "postgresql.json.0")
+    append(path, lines(5))
+    await rig.tail(saved=saved).step()
+    assert rig.numbers == [1, 2, 3, 4, 5]
