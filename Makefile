@@ -7,10 +7,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-real test-lowest lint unit bench soak clean
+LONG := crash faults model
+
+.PHONY: help demo test test-faults test-real test-lowest lint unit bench soak clean
 help:
 	@echo 'make demo    see pgoauthd at work on a real PostgreSQL 18 (about a minute)'
 	@echo 'make test    run all checks and tests'
+	@echo 'make test-faults  kill the daemon, fill its disk, tear its logs'
 	@echo 'make test-real  run what needs other systems: Keycloak, a browser, psql, PostgreSQL 19'
 	@echo 'make test-lowest  run the tests with the oldest dependencies that pyproject.toml allows'
 	@echo 'make bench   measure validation and replay beside their yardsticks'
@@ -34,7 +37,11 @@ lint: $(BIN)/.installed
 
 unit: $(BIN)/.installed
 	@sh tests/install-debian-parts.sh
-	$(BIN)/python -m pytest --ignore=tests/real
+	$(BIN)/python -m pytest $(LONG:%=--ignore=tests/%) --ignore=tests/real
+
+# What is killed, torn, filled up and played at random, in a small measure; `make soak` is the large one.
+test-faults: $(BIN)/.installed
+	$(BIN)/python -m pytest $(LONG:%=tests/%)
 
 # What this machine lacks is said by the script, and again by pytest for each test that is skipped for it.
 test-real: $(BIN)/.installed
@@ -58,7 +65,7 @@ soak: $(BIN)/.installed
 	$(BIN)/python -m tests.crash.soak --kills 100
 	$(BIN)/python -m tests.model.soak --minutes 10
 
-test: lint unit test-real
+test: lint unit test-faults test-real
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest .real build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
