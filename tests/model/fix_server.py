@@ -56,6 +56,8 @@ class Content:
     anew: bool = False
     """It was truncated, and the daemon has not seen that yet: what is written to it now may come and go unseen."""
     kept_anew: bool = False
+    was_late: bool = False
+    """The server went on with it when it had another name."""
     missed: bool = False
     """It was there at a look that had no reason to open it."""
     is_copy: bool = False
@@ -232,13 +234,15 @@ class Server:
         self._complete()
         self._let_go()
         old = self._current
+        for content in self._older:
+            self._note_copy(content, held=content.held)
         if self.layout is not Layout.DATED:
             self._shift()
             self._rename(old, self._directory / f"{self._base_name}.1")
         self._older.append(old)
         self._current = self._make()
         if late and old.path is not None:
-            self._late, self._late_since = old, self._seconds()
+            self._late, self._late_since, old.was_late = old, self._seconds(), True
 
     def copy_and_truncate(self, lines_between: int) -> None:
         """copytruncate, with lines that come after the copy and before the truncation."""
@@ -255,6 +259,7 @@ class Server:
             copy, list(old.lines), old.size, old.read, old.kept, known=old.known, kept_known=old.kept_known
         )
         copied.is_copy = self._forgiving
+        self._note_copy(copied, held=old.held)
         if not old.known:
             self._note_unknown(old)
         self._older.append(copied)
@@ -277,7 +282,7 @@ class Server:
         path.mkdir()
         # KNOWN: a file that comes and goes under a name that led nowhere at the last look is not looked for.
         self._lose_track()
-        self._obstructed, self._late, self._late_since = True, old, self._seconds()
+        self._obstructed, self._late, self._late_since, old.was_late = True, old, self._seconds(), True
 
     def _note_unknown(self, old: Content) -> None:
         """KNOWN: of a file that was empty at the last look a copy is not known again, or is read after the file."""
@@ -290,7 +295,7 @@ class Server:
                 login.disordered = self._forgiving
 
     def _note_copy(self, copy: Content, *, held: bool) -> None:
-        """KNOWN: a copy that a glob finds, too, is read again from its beginning where it was made before a restart."""
+        """KNOWN: a copy that a glob finds, too, is read again from its beginning where the file was not followed."""
         if copy.is_copy and self.layout is Layout.GLOB and not held:
             self.meddled = True
             for login in copy.lines:
@@ -355,13 +360,13 @@ class Server:
         self.meddled = True
         if compress:
             Path(f"{content.path}.{next(self._numbers)}.gz").write_bytes(gzip.compress(content.path.read_bytes(), 1))
+        if self._forgiving and not (content.known and content.kept_known):
+            # KNOWN: nothing tells a file of which nothing was read from a later one that has its inode.
+            os.link(content.path, self._elsewhere / f"{next(self._numbers)}", follow_symlinks=False)
         content.path.unlink()
-        if not content.known:
-            # KNOWN: nothing tells an empty file from the next one with its inode, so what came between is not missed.
-            self._lose_track()
         content.path = None
         if not content.held:
-            self._count(content.lines[content.read :], known=content.known and not content.anew)
+            self._count(content.lines[content.read :], known=self._is_missed(content))
             content.read = len(content.lines)
 
     def _empty(self, content: Content, lost: Sequence[Login | None]) -> None:
@@ -369,12 +374,19 @@ class Server:
         assert content.path is not None
         os.truncate(content.path, 0)
         _touch(content.path)
-        self._count(lost[content.read :], known=content.known)
+        self._count(lost[content.read :], known=self._is_missed(content))
         ghost = Content(None, list(lost), read=len(lost), kept=min(content.kept, len(lost)))
         ghost.known, ghost.kept_known = content.known, content.kept_known
         self._ghosts.append(ghost)
         content.lines, content.size, content.read, content.kept = [], 0, 0, 0
         content.anew = content.kept_anew = True
+
+    def _is_missed(self, content: Content) -> bool:
+        """Whether the daemon can know that what was written to it is gone.
+
+        KNOWN: nobody asks after a file that was read to its end and had another name already when the state was saved.
+        """
+        return content.known and not content.anew and not (content.was_late and self._forgiving)
 
     def _count(self, lost: Sequence[Login | None], *, known: bool) -> None:
         logins = [login for login in lost if login is not None]
@@ -472,7 +484,7 @@ class Server:
             self._note_copy(content, held=content.held)
             content.held = False
             if content.path is None:
-                self._count(content.lines[content.read :], known=content.known and not content.anew)
+                self._count(content.lines[content.read :], known=self._is_missed(content))
                 content.read = len(content.lines)
 
     def was_forgotten(self) -> None:
@@ -484,7 +496,7 @@ class Server:
         self._note_late()
         for content in (*self._older, *self._ghosts):
             if content.path is None:
-                self._count(content.lines[content.read :], known=content.known and not content.anew)
+                self._count(content.lines[content.read :], known=self._is_missed(content))
                 content.read = content.kept = len(content.lines)
             else:
                 self._note_copy(content, held=content.kept_held)
