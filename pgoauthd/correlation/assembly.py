@@ -10,6 +10,7 @@ from pgoauthd.correlation.outcome import Outcome, Result
 from pgoauthd.correlation.session import Session
 from pgoauthd.correlation.verdicts import SessionVerdict
 from pgoauthd.logs.events import AuthEvent, EventKind, Saying
+from pgoauthd.logs.redaction import REDACTED
 
 _OAUTH_SAYINGS = frozenset(
     {
@@ -142,6 +143,8 @@ def _session_id(session: Session, verdict: SessionVerdict | None) -> str | None:
 
 
 def _identity(authenticated: AuthEvent | None, verdict: SessionVerdict | None) -> str | None:
-    if authenticated is not None and authenticated.identity is not None:
-        return authenticated.identity
+    """As logged; but where a restart has found it with what looked like a token taken out, as the verdict has it."""
+    logged = authenticated.identity if authenticated is not None else None
+    if logged is not None and (REDACTED not in logged or verdict is None):
+        return logged
     return verdict.verdict.authn_id if verdict is not None else None

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K", str, int, str | int)
+
+
+class Taken(NamedTuple, Generic[K]):
+    """What a save is to do."""
+
+    changed: list[K]
+    gone: list[K]
+    fresh: frozenset[K]
+    """Those of `changed` that no save has had before: where this save fails, there is nothing of them to forget."""
 
 
 class Changes(Generic[K]):
@@ -35,13 +44,14 @@ class Changes(Generic[K]):
         else:
             self._touched.pop(key, None)
 
-    def take(self, there: Container[K]) -> tuple[list[K], list[K]]:
+    def take(self, there: Container[K]) -> Taken[K]:
         """What is to be saved of what is `there`, and what is to be forgotten; nothing is left to be taken."""
         changed: list[K] = []
         gone: list[K] = []
         for key in self._touched:
             (changed if key in there else gone).append(key)
+        fresh = frozenset(key for key in changed if key not in self._saved)
         self._saved.update(changed)
         self._saved.difference_update(gone)
         self._touched.clear()
-        return changed, gone
+        return Taken(changed, gone, fresh)

@@ -82,6 +82,8 @@ class EngineChanges(msgspec.Struct, frozen=True, kw_only=True):
     silenced: tuple[Silenced, ...] = ()
     forgotten: tuple[SessionKey, ...] = ()
     """Silenced no more."""
+    fresh: frozenset[SessionKey] = frozenset()
+    """Of those open or silenced: no save has had them before."""
     known: Known = Known()
 
     @property
@@ -151,13 +153,14 @@ class Engine:
 
     def take_changes(self) -> EngineChanges:
         """What to save of `state` that was not taken before."""
-        changed, ended = self._sessions_to_save.take(self._open)
-        silenced, forgotten = self._silenced_to_save.take(self._silenced)
+        sessions = self._sessions_to_save.take(self._open)
+        silenced = self._silenced_to_save.take(self._silenced)
         return EngineChanges(
-            open=tuple(self._open[key].at_rest() for key in changed),
-            ended=tuple(ended),
-            silenced=tuple(self._silenced[key] for key in silenced),
-            forgotten=tuple(forgotten),
+            open=tuple(self._open[key].at_rest() for key in sessions.changed),
+            ended=tuple(sessions.gone),
+            silenced=tuple(self._silenced[key] for key in silenced.changed),
+            forgotten=tuple(silenced.gone),
+            fresh=sessions.fresh | silenced.fresh,
             known=self._known,
         )
 

@@ -152,13 +152,16 @@ class Session(msgspec.Struct, gc=False, omit_defaults=True):
         resting = copy.copy(self)
         for line in ("received", "authenticated", "authorized", "cause", "last"):
             if (event := getattr(self, line)) is not None:
-                setattr(resting, line, redact_texts(event, ("role", "database", "application_name")))
+                setattr(resting, line, redact_texts(event, _TEXTS))
         return resting
 
     def fall_silent(self) -> State:
         """Move because nothing more was said for longer than an attempt may last."""
         self.state = TRANSITIONS[self.state][Step.SILENCE]
         return self.state
+
+
+_TEXTS = ("role", "database", "application_name", "identity", "client_addr", "hba_file", "usermap")
 
 
 def _says_nothing(cause: AuthEvent) -> bool:

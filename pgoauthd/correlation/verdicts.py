@@ -39,7 +39,7 @@ class SessionVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     def at_rest(self) -> Self:
         """It as it is written down, in which what clients chose is as an outcome shows it: without tokens."""
-        return redact_texts(self, ("role", "database"))
+        return redact_texts(self, ("role", "database", "client_addr", "hba_file", "usermap"))
 
 
 class VerdictChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +48,8 @@ class VerdictChanges(msgspec.Struct, frozen=True, kw_only=True):
     added: tuple[SessionVerdict, ...] = ()
     gone: tuple[str, ...] = ()
     """Session ids."""
+    fresh: frozenset[str] = frozenset()
+    """Of those added: no save has had them before."""
 
     @property
     def matter(self) -> bool:
@@ -83,8 +85,9 @@ class Verdicts:
 
     def take_changes(self) -> VerdictChanges:
         """What to save of those that wait that was not taken before."""
-        added, gone = self._to_save.take(self._waiting)
-        return VerdictChanges(added=tuple(self._waiting[it].at_rest() for it in added), gone=tuple(gone))
+        taken = self._to_save.take(self._waiting)
+        added = tuple(self._waiting[it].at_rest() for it in taken.changed)
+        return VerdictChanges(added=added, gone=tuple(taken.gone), fresh=taken.fresh)
 
     def restore(self, saved: Iterable[SessionVerdict], now: float) -> None:
         """Keep verdicts that the last run has saved."""

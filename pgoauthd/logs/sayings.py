@@ -85,7 +85,9 @@ _AUTHORIZED = re.compile(
     r"user=(.*?)(?: database=(.*?))?((?: application_name=| SSL enabled \(| GSS \().*)?", re.DOTALL
 )
 _SECURITY = re.compile(r"(?: SSL enabled \([^()]*\))?(?: GSS \([^()]*\))?\Z")
-_READY = re.compile(r"connection ready: setup total=([\d.]+) ms, fork=([\d.]+) ms, authentication=([\d.]+) ms")
+_MS = r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ms"
+"""Thirty years at most: one number that no server writes would stay in a sum for ever."""
+_READY = re.compile(rf"connection ready: setup total={_MS}, fork={_MS}, authentication={_MS}")
 _DISCONNECTED = re.compile(r"disconnection: .* user=(.*) database=(.*) host=(\S+)(?: port=(\d{1,5}))?", re.DOTALL)
 _MISMATCH = re.compile(r"provided user name \((.*?)\) and authenticated user name \((.*)\) do not match", re.DOTALL)
 _NO_MATCH = re.compile(r'no match in usermap "(.*?)" for user "(.*?)" authenticated as "(.*)"', re.DOTALL)

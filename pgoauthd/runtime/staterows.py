@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from pgoauthd.correlation import outcome_json
-from pgoauthd.correlation.engine import EngineChanges, SessionKey, key_of
+from pgoauthd.correlation.engine import EngineChanges, Known, SessionKey, key_of
 from pgoauthd.correlation.outcome import Outcome
 from pgoauthd.correlation.verdicts import VerdictChanges
 from pgoauthd.logs.position import Position
@@ -25,6 +25,9 @@ VERDICTS_IN_STATE = "verdicts"
 """Name in `head`: up to which number the state has all verdicts."""
 CLEAN = "clean"
 """Name in `head`: the daemon that wrote this has ended by itself, and with it all that it had to do."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _encode = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
@@ -60,6 +63,10 @@ class Rows:
         self.sessions: dict[tuple[str, SessionKey], bytes | None] = {}
         self.silenced: dict[tuple[str, SessionKey], tuple[int, str] | None] = {}
         self.verdicts: dict[str, bytes | None] = {}
+        self.fresh_sessions: set[tuple[str, SessionKey]] = set()
+        self.fresh_silenced: set[tuple[str, SessionKey]] = set()
+        self.fresh_verdicts: set[str] = set()
+        """Keys of rows that the file does not have: to delete one of them, it is enough not to write it."""
         self.added: dict[Series, float] = {}
         self.put: dict[Series, float] = {}
         self.outcomes: list[OutcomeRow] = []
@@ -72,9 +79,9 @@ class Rows:
         """Lay what changed later over this."""
         self.head |= later.head
         self.clusters |= later.clusters
-        self.sessions |= later.sessions
-        self.silenced |= later.silenced
-        self.verdicts |= later.verdicts
+        _lay(self.sessions, self.fresh_sessions, later.sessions, later.fresh_sessions)
+        _lay(self.silenced, self.fresh_silenced, later.silenced, later.fresh_silenced)
+        _lay(self.verdicts, self.fresh_verdicts, later.verdicts, later.fresh_verdicts)
         self.put |= later.put
         for series, amount in later.added.items():
             self.added[series] = self.added.get(series, 0.0) + amount
@@ -91,11 +98,12 @@ class Rows:
             self.added[series] = self.added.get(series, 0.0) + amount
         self.put |= changes.counters.put
         for name, (positions, engine) in changes.clusters.items():
-            self.clusters[name] = (self._encoded_positions(positions), _encode(engine.known))
+            self.clusters[name] = (self._encoded_positions(positions), self._encoded(engine.known) or _encode(Known()))
             yield from self._add_engine(name, engine)
         for verdict in changes.verdicts.added:
             self.verdicts[verdict.session_id] = self._encoded(verdict)
             yield
+        self.fresh_verdicts |= changes.verdicts.fresh
         self.verdicts |= dict.fromkeys(changes.verdicts.gone)
         for outcome in changes.outcomes:
             self._add_outcome(outcome)
@@ -124,6 +132,8 @@ class Rows:
         for session in engine.open:
             self.sessions[cluster, key_of(session)] = self._encoded(session)
             yield
+        self.fresh_sessions |= {(cluster, key) for it in engine.open if (key := key_of(it)) in engine.fresh}
+        self.fresh_silenced |= {(cluster, it.key) for it in engine.silenced if it.key in engine.fresh}
         self.sessions |= {(cluster, key): None for key in engine.ended}
         self.silenced |= {(cluster, it.key): (it.place, it.state.value) for it in engine.silenced}
         self.silenced |= {(cluster, key): None for key in engine.forgotten}
@@ -154,6 +164,18 @@ class Rows:
         )
         many("INSERT OR REPLACE INTO counter VALUES (?, ?, ?)", map(_counter_row, self.put.items()))
         many("INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self.outcomes)
+
+
+def _lay(rows: dict[K, V | None], fresh: set[K], later: Mapping[K, V | None], later_fresh: set[K]) -> None:
+    """Lay later rows over these; what came and went while nothing could be written leaves no trace."""
+    for key, row in later.items():
+        if row is None and key in fresh:
+            del rows[key]
+            fresh.discard(key)
+            continue
+        if key in later_fresh and key not in rows:
+            fresh.add(key)
+        rows[key] = row
 
 
 def _deleted(rows: Mapping[tuple[str, SessionKey], object | None]) -> Iterator[tuple[str, SessionKey]]:

@@ -23,6 +23,9 @@ MAX_MESSAGE_CHARACTERS = 2_000
 """Of a reply. With every character escaped and the other members it stays far below the 64 KiB of the contract."""
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
+_Text = Annotated[str, msgspec.Meta(max_length=1_024)]
+_Path = Annotated[str, msgspec.Meta(max_length=4_096)]
+"""These wait with the verdict, in memory and in the state: what no server has is turned away."""
 _SessionId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{1,16}\.[0-9a-f]{1,8}\Z")]
 """`%lx.%x`: a 64-bit time and a 32-bit process id. Nothing else can be in a log, so nothing else is kept."""
 _Int32 = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
@@ -37,20 +40,20 @@ class ValidateRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     role: _Name
     session_id: _SessionId
     issuer: _Name
-    database: str | None = None
-    client_addr: str | None = None
+    database: _Text | None = None
+    client_addr: _Text | None = None
     client_port: _Port | None = None
     pid: _Int32 = 0
-    hba_file: str | None = None
+    hba_file: _Path | None = None
     hba_line: _Int32 | None = None
     scope: str = ""
     """Separated by spaces, as in pg_hba.conf."""
     audience: _Name | None = None
     """One that the token must have beside one of the issuer's, never instead."""
-    usermap: str | None = None
+    usermap: _Text | None = None
     delegate: bool = False
     server_version: _Int32 | None = None
-    cluster_name: str | None = None
+    cluster_name: _Text | None = None
 
     def __repr__(self) -> str:
         return f"<ValidateRequest of session {self.session_id}>"

@@ -347,6 +347,8 @@ def test_the_validators_internal_error_is_a_warning_with_its_detail_redacted() -
         "connection received: nothing",
         "connection ready: setup total=16.501 ms",
         "connection ready: setup total=x ms, fork=1.736 ms, authentication=0.775 ms",
+        "connection ready: setup total=1.2.3 ms, fork=1.736 ms, authentication=0.775 ms",
+        f"connection ready: setup total={'9' * 400} ms, fork=1.736 ms, authentication={'9' * 400} ms",
         "provided user name (alice) and authenticated user name",
         'no match in usermap "m" for user',
         "pgoauthd: refused [Token Expired]: capital letters",

@@ -102,7 +102,7 @@ def test_a_token_that_was_given_for_a_name_is_not_written_down() -> None:
     engine.observe(
         [
             received(pid=2),
-            authenticated(pid=2, role=CANARY),
+            authenticated(pid=2, role=CANARY, identity=CANARY, usermap=CANARY),
             authorized(pid=2, database=CANARY, application_name=CANARY),
         ],
         START,
@@ -115,3 +115,34 @@ def test_a_token_that_was_given_for_a_name_is_not_written_down() -> None:
         assert CANARY[:12].encode() not in body
     session, waiting = engine.state.open[0], next(iter(verdicts))
     assert (session.last is not None and session.last.database, waiting.role) == (CANARY, CANARY)
+
+
+def test_what_came_and_went_while_nothing_could_be_written_leaves_no_trace() -> None:
+    verdicts = Verdicts(max_age=90)
+    engine = Engine("main", verdicts)
+    unwritten = Rows()
+    for pid in range(1, 200):
+        for events, waiting in (
+            ([received(pid=pid)], [verdict(pid=pid)]),
+            ([authenticated(pid=pid), fatal(pid=pid)], []),
+        ):
+            for one in waiting:
+                verdicts.add(one, START)
+            engine.observe(events, START)
+            judged = verdicts.take_changes()
+            taken = changes(engine.take_changes())
+            unwritten.absorb(rows_of(taken._replace(verdicts=judged)))
+    assert (unwritten.sessions, unwritten.verdicts) == ({}, {})
+    assert not unwritten.fresh_sessions
+    assert not unwritten.fresh_verdicts
+
+
+def test_what_is_in_the_file_is_deleted_though_its_key_came_again_meanwhile() -> None:
+    engine = Engine("main", Verdicts(max_age=90))
+    engine.observe([received(with_id=False)], START)
+    engine.take_changes()  # written
+    unwritten = Rows()
+    for events in ([fatal(with_id=False)], [received(with_id=False)], [fatal(with_id=False)]):
+        engine.observe(events, START)
+        unwritten.absorb(rows_of(changes(engine.take_changes())))
+    assert list(unwritten.sessions.values()) == [None]
