@@ -84,7 +84,7 @@ def open_state(path: Path) -> sqlite3.Connection:
 
     StateError if it cannot be opened or is no state of pgoauthd's; DamagedError if it is one that cannot be used.
     """
-    if Path(f"{path}{_DAMAGED}").exists():
+    if Path(f"{path}{_DAMAGED}").is_file():
         raise DamagedError("a save has found it damaged")
     connection: sqlite3.Connection | None = None
     try:
@@ -116,7 +116,8 @@ def keep_aside(path: Path, why: str, now: float) -> Path:
     for ending in reversed(_FILES):  # the file itself last: where it is, all of it is
         with suppress(FileNotFoundError):
             Path(f"{path}{ending}").rename(f"{aside}{ending}")
-    Path(f"{path}{_DAMAGED}").unlink(missing_ok=True)
+    with suppress(OSError):  # none is there, or something else that has the name
+        Path(f"{path}{_DAMAGED}").unlink()
     return aside
 
 
