@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     with cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb") as stream:
         try:
             yield stream
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise PgoauthdError(f"{path}: is no whole gzip file ({error}); is it still being written?") from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -86,7 +86,7 @@ def _service_account(case: Case) -> str | None:
 
 
 def _okta(case: Case) -> str | None:
-    parts = urlsplit(case.endpoint)
+    parts = _parsed(case.endpoint)
     host = parts.hostname or ""
     if not host.endswith((".okta.com", ".oktapreview.com", ".okta-emea.com")):
         return None
@@ -145,7 +145,7 @@ def _is_microsoft(case: Case) -> bool:
 
 
 def _is_entra(case: Case) -> bool:
-    return (urlsplit(case.endpoint).hostname or "").startswith(("login.microsoftonline.", "login.partner.microsoft"))
+    return (_parsed(case.endpoint).hostname or "").startswith(("login.microsoftonline.", "login.partner.microsoft"))
 
 
 def _is_adfs(case: Case) -> bool:
@@ -196,3 +196,11 @@ def _texts(oauth: OAuth) -> Iterator[tuple[str, str]]:
         "oauth_password": oauth.password.reveal() if oauth.password is not None else None,
     }
     return ((name, value) for name, value in values.items() if value is not None and len(value) > 1)
+
+
+def _parsed(url: str) -> SplitResult:
+    """The parts; of what is no URL, none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

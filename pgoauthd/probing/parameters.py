@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from enum import StrEnum
+from urllib.parse import quote_plus
 
 import msgspec
 
@@ -39,8 +41,17 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The texts that nothing may repeat."""
+        """The secrets as they are configured."""
         return tuple(one.reveal() for one in (self.client_secret, self.password) if one is not None)
+
+    @property
+    def unrepeatable(self) -> tuple[str, ...]:
+        """The texts that nothing may repeat: the secrets as they are and as they are sent."""
+        encoded = [quote_plus(text) for text in self.secrets]
+        if self.client_secret is not None:  # the pair of client_secret_basic (RFC 6749 section 2.3.1)
+            pair = f"{quote_plus(self.client_id)}:{encoded[0]}"
+            encoded.append(b64encode(pair.encode()).decode().rstrip("="))
+        return (*self.secrets, *encoded)
 
 
 class TlsVersion(StrEnum):

@@ -25,6 +25,7 @@ from pgoauthd.runtime.pgtls import Encryption, Milestone
 APPLICATION_NAME = "pgoauthd probe"
 """By which the server's log, and our own outcomes, tell a probe's logins from others."""
 QUERY = "select 1"
+_UNFORESEEN_REMEDY = "report it as a bug of pgoauthd, and look at what the identity provider and the server answer"
 
 
 class Prober:
@@ -41,11 +42,17 @@ class Prober:
 
     async def probe(self) -> Probed:
         """How it went; never raises for what went wrong on the way."""
-        before = await self._newest_id()
-        return self._hinted(await self._explained(await self._made(), before))
-
-    async def _made(self) -> Probed:
         course = _Course(self._clock)
+        try:
+            before = await self._newest_id()
+            return self._hinted(await self._explained(await self._made(course), before))
+        except Exception as error:  # noqa: BLE001 - whatever providers and servers answer, probes go on
+            course.broke_off()
+            # its text may hold what they said, and a token
+            failure = Failure(f"the probe broke off: {type(error).__name__}", _UNFORESEEN_REMEDY)
+            return self._probed(course, failure=failure, token_endpoint=None)
+
+    async def _made(self, course: _Course) -> Probed:
         async with TokenClient(self.parameters, self._idp_tls) as client:
             answered = await client.ask()
         endpoint = answered.endpoint
@@ -160,6 +167,15 @@ class _Course:
     def failed(self) -> None:
         """The step is the last."""
         self._end(ok=False)
+
+    def broke_off(self) -> None:
+        """Nothing more will come: what is under way has failed, or the last step where all were done."""
+        if self.done and not self.done[-1].ok:
+            return
+        if self.step is None:
+            self.take_back(self.done[-1].step)
+        else:
+            self.failed()
 
     def take_back(self, step: Step) -> None:
         """It was passed, but not as it should be."""

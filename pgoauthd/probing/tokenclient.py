@@ -13,6 +13,7 @@ from pgoauthd.config.values import Issuer
 from pgoauthd.probing.parameters import OAuth, Parameters
 from pgoauthd.probing.steps import Failure
 from pgoauthd.probing.tokenrequest import (
+    NO_DISCOVERY,
     READ_STATUSES,
     Obtained,
     read_discovery,
@@ -22,6 +23,7 @@ from pgoauthd.probing.tokenrequest import (
 from pgoauthd.runtime.idp.clientauth import Credentials, SecretInForm, SecretInHeader
 from pgoauthd.runtime.idp.fetch import Fetcher
 from pgoauthd.runtime.idp.fetchfailure import FailureKind, FetchFailure
+from pgoauthd.tokens.metadata import check_url
 
 _REMEDIES = {
     FailureKind.UNREACHABLE: "check the URL, DNS, firewalls, and whether the provider's certificate is trusted here",
@@ -45,6 +47,7 @@ class TokenClient:
     def __init__(self, parameters: Parameters, tls: ssl.SSLContext) -> None:
         """ConfigError where the proxy cannot be used."""
         self._oauth = parameters.oauth
+        self._allow_loopback_http = parameters.allow_loopback_http
         self._seconds = parameters.step_seconds
         provider = Issuer(
             issuer="",
@@ -93,7 +96,10 @@ class TokenClient:
         if isinstance(body, FetchFailure):
             return _failure(body)
         found = read_discovery(body)
-        return Failure(f"{url}: {found.message}", found.remedy) if isinstance(found, Failure) else found
+        if isinstance(found, Failure):
+            return Failure(f"{url}: {found.message}", found.remedy)
+        wrong = check_url(found, allow_loopback_http=self._allow_loopback_http)
+        return found if wrong is None else Failure(f"{url}: its token_endpoint {wrong}", NO_DISCOVERY)
 
 
 def _credentials(oauth: OAuth) -> Credentials:

@@ -11,11 +11,14 @@ from typing import Any
 
 import msgspec
 
+from pgoauthd.logs.redaction import redact
 from pgoauthd.tokens.bearer import BearerToken, UnverifiedToken, decode
 from pgoauthd.tokens.reasons import Reason
 
 MAX_CHARACTERS = 300
 MAX_ITEMS = 20
+MAX_SECONDS = 1e12
+"""Numbers beyond it are no times, and may be too big to reckon with."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _KINDS = {Reason.TOKEN_OPAQUE: "opaque", Reason.TOKEN_ENCRYPTED: "encrypted JWT"}
@@ -41,10 +44,10 @@ def facts_of(token: BearerToken, *, now: float, scope: str | None, expires_in: i
     granted = _words(scope)
     if not isinstance(read, UnverifiedToken):
         form = _KINDS.get(read.reason, "unreadable")
-        return TokenFacts(form=form, scope=granted, expires_in_seconds=expires_in)
+        return TokenFacts(form=form, scope=granted, expires_in_seconds=_seconds(expires_in))
     claims = read.claims
     client = _first_text(claims, "azp", "client_id", "appid", "cid")
-    expiry = claims.get("exp")
+    left = _seconds(claims.get("exp"), since=now)
     return TokenFacts(
         form="JWT",
         issuer=_short(read.issuer),
@@ -52,12 +55,16 @@ def facts_of(token: BearerToken, *, now: float, scope: str | None, expires_in: i
         scope=_words(claims.get("scope")) or _words(claims.get("scp")) or granted,
         client=_short(client),
         subject=_kind(claims.get("sub"), client),
-        expires_in_seconds=round(expiry - now) if isinstance(expiry, int | float) else expires_in,
+        expires_in_seconds=left if left is not None else _seconds(expires_in),
     )
 
 
 def _first_text(claims: Mapping[str, Any], *names: str) -> str | None:
     return next((claims[name] for name in names if isinstance(claims.get(name), str)), None)
+
+
+def _seconds(value: object, since: float = 0.0) -> int | None:
+    return round(value - since) if isinstance(value, int | float) and abs(value) <= MAX_SECONDS else None
 
 
 def _kind(subject: object, client: str | None) -> str | None:
@@ -80,4 +87,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _short(text: str | None) -> str | None:
-    return text if text is None or len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + "…"
+    if text is None:
+        return None
+    text = redact(text)  # before it is cut: a piece of a token may not look like one
+    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + "…"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import msgspec
 
 from pgoauthd.config.oauthclient import AuthMethod, GrantType
+from pgoauthd.logs.redaction import redact
 from pgoauthd.probing.parameters import OAuth
 from pgoauthd.probing.steps import Failure
 from pgoauthd.runtime.idp.fetchfailure import repeats, shown
@@ -77,7 +80,7 @@ def read_token_answer(status: int, body: bytes, oauth: OAuth) -> Obtained | Fail
     scope, lifetime = document.get("scope"), document.get("expires_in")
     return Obtained(
         token=token,
-        scope=scope if isinstance(scope, str) else None,
+        scope=scope if isinstance(scope, str) and not _gives_away(scope, (*oauth.unrepeatable, text)) else None,
         expires_in=lifetime if isinstance(lifetime, int) else None,
     )
 
@@ -86,33 +89,44 @@ def read_discovery(body: bytes) -> str | Failure:
     """The token endpoint that a metadata document names, as Kong takes it: whoever the document is about."""
     document = read_object(body, "the document")
     if isinstance(document, Refusal):
-        return Failure(document.message, _NO_DISCOVERY)
+        return Failure(document.message, NO_DISCOVERY)
     endpoint = document.get("token_endpoint")
     if not isinstance(endpoint, str):
-        return Failure("the document names no token_endpoint", _NO_DISCOVERY)
+        return Failure("the document names no token_endpoint", NO_DISCOVERY)
     return endpoint
 
 
 _NO_ENDPOINT = "correct oauth_token_endpoint: copy token_endpoint of the provider's openid-configuration"
-_NO_DISCOVERY = "correct oauth_discovery_endpoint: it ends with /.well-known/openid-configuration"
+NO_DISCOVERY = "correct oauth_discovery_endpoint: it ends with /.well-known/openid-configuration"
 
 
 def _refused(status: int, document: dict[str, object], oauth: OAuth) -> Failure:
     error = document.get("error")
-    if not isinstance(error, str) or not _ERROR.fullmatch(error) or _gives_away(error, oauth):
+    if not isinstance(error, str) or not _ERROR.fullmatch(error) or _gives_away(error, oauth.unrepeatable):
         if status == HTTPStatus.UNAUTHORIZED:
             return Failure("it refused with status 401", _remedy("invalid_client", oauth))
         return Failure(f"it answered with status {status}", f"{_NO_ENDPOINT}; {_ELSEWHERE}")
     description = document.get("error_description")
     said = ""
-    if isinstance(description, str) and description and not _gives_away(description, oauth):
+    if isinstance(description, str) and description and not _gives_away(description, oauth.unrepeatable):
         said = f": {shown(description.strip())}"
     return Failure(f"it refused with {error} (status {status}){said}", _remedy(error, oauth))
 
 
-def _gives_away(text: str, oauth: OAuth) -> bool:
-    """Whether a text of the provider has a secret of ours in it, or a piece of one."""
-    return repeats(text, oauth.secrets) or any(secret in text for secret in oauth.secrets)
+def _gives_away(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a text of the provider looks like a token or has a secret of ours in it, or a piece of one.
+
+    White space counts for nothing: who puts it between the letters of a secret has said the secret.
+    """
+    squeezed = [_squeezed(secret) for secret in secrets if not secret.isspace()]
+    said = (text, _squeezed(text), _squeezed(unquote(text)))
+    return any(
+        redact(one) != one or repeats(one, squeezed) or any(secret in one for secret in squeezed) for one in said
+    )
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
 
 
 def _remedy(error: str, oauth: OAuth) -> str:

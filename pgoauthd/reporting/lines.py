@@ -54,6 +54,6 @@ def read_attempt(line: bytes) -> Attempt | None:
     """The outcome; None if the line is no outcome that this version can read."""
     try:
         attempt = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return attempt if EARLIEST <= attempt.time < LATEST else None

@@ -25,6 +25,14 @@ PROTOCOL_VERSION = 196_608
 MAX_MESSAGE_BYTES = 1_048_576
 """Longest message that is accepted from a server."""
 
+MAX_CONVERSATION_BYTES = 1_048_576
+"""Of all messages of one conversation, as its rows are kept."""
+
+MAX_PARAMETERS = 64
+"""PostgreSQL reports some 15."""
+MAX_PARAMETER_BYTES = 1_024
+"""Of a name with its value; a longer one is not kept."""
+
 KVSEP = b"\x01"
 """Separator of RFC 7628; a client that was refused answers with it alone (section 3.2.3)."""
 
@@ -184,14 +192,18 @@ class _Login:
                     if (wanted := self._authenticate(body)) is not None:
                         return self._failed(f"the server asks for {wanted}, not {self._mechanism.decode()}")
                 case b"S":
-                    name, _, value = body.rstrip(b"\0").decode(errors="replace").partition("\0")
-                    self._parameters[name] = value
+                    self._keep_parameter(body)
                 case b"E":
                     return self._refused(body)
                 case b"Z":
                     return await self._ask()
                 case _:
                     pass  # notices, the cancellation key and whatever newer servers add
+
+    def _keep_parameter(self, body: bytes) -> None:
+        if len(self._parameters) < MAX_PARAMETERS and len(body) <= MAX_PARAMETER_BYTES:
+            name, _, value = body.rstrip(b"\0").decode(errors="replace").partition("\0")
+            self._parameters[name] = value
 
     def _authenticate(self, body: bytes) -> str | None:
         """Answer one request; what it asks for if that is something else."""
@@ -268,6 +280,7 @@ class _Server:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._bytes_left = MAX_CONVERSATION_BYTES
         name = writer.get_extra_info("sockname")
         self.local_address: str | None = name[0] if isinstance(name, tuple) else None
         self.local_port: int | None = name[1] if isinstance(name, tuple) else None
@@ -294,6 +307,9 @@ class _Server:
             length = int.from_bytes(head[1:], "big")
             if not _LENGTH_BYTES <= length <= MAX_MESSAGE_BYTES:
                 raise ConnectionError("what answers does not speak PostgreSQL's protocol")
+            self._bytes_left -= 1 + length
+            if self._bytes_left < 0:
+                raise ConnectionError("the server sends too much")
             return head[:1], await self._reader.readexactly(length - _LENGTH_BYTES)
         except asyncio.IncompleteReadError:
             raise ConnectionError("the server hung up without a word") from None
@@ -351,15 +367,20 @@ async def _connect(
 def _parse_discovery(data: bytes) -> Discovery | None:
     try:
         return msgspec.json.decode(data, type=Discovery)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def _parse_row(body: bytes) -> tuple[str | None, ...]:
-    """The columns of a DataRow: a count of two bytes, then each with a length of four, -1 for NULL."""
+    """The columns of a DataRow: a count of two bytes, then each with a length of four, -1 for NULL.
+
+    The count is the server's word alone: a row ends with its body.
+    """
     columns: list[str | None] = []
     offset = 2
     for _ in range(int.from_bytes(body[:2], "big")):
+        if offset >= len(body):
+            break
         length = int.from_bytes(body[offset : offset + 4], "big", signed=True)
         offset += 4
         columns.append(None if length < 0 else body[offset : offset + length].decode(errors="replace"))

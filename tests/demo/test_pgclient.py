@@ -299,3 +299,40 @@ async def test_no_error_shows_the_token() -> None:
             await log_in(address)
 
     assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+def framed(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+REFUSED = framed(b"E", b"C28000\0Mno\0\0")
+READY = framed(b"Z", b"I")
+
+
+@pytest.mark.parametrize("said", [b'{"status":"\xff"}', b'{"x":' + b"[" * 100_000], ids=["not UTF-8", "nested"])
+async def test_a_discovery_that_cannot_be_read_is_none(said: bytes) -> None:
+    async with impostor(framed(b"R", b"\0\0\0\x0b" + said) + REFUSED, hangs_up=True) as address:
+        result = await log_in(address)
+
+    assert (result.sqlstate, result.discovery) == ("28000", None)
+
+
+@pytest.mark.parametrize("answer", [b"", READY], ids=["at the login", "as rows"])
+async def test_a_server_that_sends_without_end_is_left(answer: bytes) -> None:
+    async with impostor(answer + framed(b"D", b"\0\0" + b"x" * 10_000) * 120, hangs_up=False) as address:
+        with pytest.raises(ConnectionError, match="the server sends too much"):
+            await log_in(address)
+
+
+async def test_a_row_has_no_more_columns_than_it_brings() -> None:
+    row = framed(b"D", b"\xff\xff" + b"\0\0\0\x01x")
+    async with impostor(READY + row + READY, hangs_up=True) as address:
+        assert (await log_in(address)).rows == (("x",),)
+
+
+async def test_of_parameters_only_some_that_are_short_are_kept() -> None:
+    many = b"".join(framed(b"S", b"p%d\0v\0" % number) for number in range(1_000))
+    async with impostor(framed(b"S", b"long\0" + b"x" * 10_000) + many + REFUSED, hangs_up=True) as address:
+        parameters = (await log_in(address)).parameters
+
+    assert (len(parameters), "long" in parameters) == (64, False)

@@ -101,3 +101,7 @@ def test_odd_parameters_are_warned_of() -> None:
     assert ["whoever answers" in found[0], "both set" in found[1], "not sent" in found[2]] == [True] * 3
     assert found[3].startswith("oauth_client_secret: ")
     assert "quoted" not in found[3]
+
+
+def test_an_endpoint_that_is_no_url_is_no_error() -> None:
+    assert hints(Case(oauth=oauth(), endpoint="https://[x", token=None, wanted=None, stage=None)) == ()

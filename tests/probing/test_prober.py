@@ -234,3 +234,10 @@ async def test_a_file_that_cannot_be_used_is_named_before_anything_is_done() -> 
     for tls in (Tls(trusted=("/nowhere.pem",)), Tls(certificate="/nowhere.pem")):
         with pytest.raises(ConfigError, match=r"/nowhere\.pem"):
             Prober(parameters(tls=tls), SystemClock())
+
+
+async def test_whatever_is_unforeseen_is_a_failure_of_the_step_and_says_no_more_than_its_type() -> None:
+    probed = await Prober(parameters(), SystemClock(), Path("a\0secret")).probe()
+    assert steps(probed) == failing(Step.TOKEN)
+    assert probed.failure is not None
+    assert probed.failure.message == "the probe broke off: ValueError"

@@ -187,3 +187,14 @@ async def test_the_provider_is_trusted_by_the_files_that_are_named(tmp_path: Pat
         client = oauth(token_endpoint=f"{issuer.issuer}/token")
         assert "not trusted" in failure_of(await ask(client)).message
         assert "status 404" in failure_of(await ask(client, idp_trusted=("system", authority.ca_file))).message
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://[x", "https://idp.example.org/\x1b[2J", "https://idp.example.org/\ntoken"]
+)
+async def test_an_endpoint_that_is_no_url_is_a_failure_and_kept_nowhere(endpoint: str) -> None:
+    async with running(Okta()) as served:
+        served.metadata = {"token_endpoint": endpoint}
+        answered = await ask(okta(served, token_endpoint=None, discovery_endpoint=served.discovery_endpoint))
+    assert answered.endpoint is None
+    assert "its token_endpoint is not a URL" in failure_of(answered).message

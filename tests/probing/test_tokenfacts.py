@@ -60,3 +60,12 @@ def test_long_claims_are_cut() -> None:
     found = facts(aud=["x" * 5_000] * 100)
     assert len(found.audience) == 20
     assert all(len(one) <= 301 for one in found.audience)
+
+
+def test_a_time_beyond_all_times_is_none() -> None:
+    assert facts(exp=10**400).expires_in_seconds is None
+    assert facts_of(BearerToken("opaque"), now=NOW, scope=None, expires_in=10**400).expires_in_seconds is None
+
+
+def test_what_looks_like_a_token_is_not_shown() -> None:
+    assert facts(aud="eyJhbGciOiJSUzI1NiJ9.eyJzdWIi").audience == ("[redacted]",)

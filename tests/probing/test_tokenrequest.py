@@ -111,3 +111,32 @@ def test_the_document_names_the_token_endpoint() -> None:
 @pytest.mark.parametrize("body", [b"{}", b"[]", b"<html>", b'{"token_endpoint": 5}'])
 def test_a_document_without_a_token_endpoint_is_a_failure(body: bytes) -> None:
     assert isinstance(read_discovery(body), Failure)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "c o r r e c t h o r s e",
+        "not correcth orsebattery",
+        "you sent a29uZzpjb3JyZWN0K2hvcnNlK2JhdHRlcnk=",
+        "you sent a29uZzpj b3JyZWN0 K2hv",
+        "correct+horse",
+        "wrong: eyJhbGciOiJSUzI1NiJ9",
+    ],
+)
+def test_what_gives_a_secret_or_a_token_away_is_shown_in_no_member(said: str) -> None:
+    client = oauth(client_secret=Secret("correct horse battery"))
+    refused = json.dumps({"error": "invalid_client", "error_description": said}).encode()
+    granted = json.dumps({"access_token": TOKEN, "scope": said}).encode()
+    failed, read = read_token_answer(401, refused, client), read_token_answer(200, granted, client)
+    assert isinstance(failed, Failure)
+    assert failed.message == "it refused with invalid_client (status 401)"
+    assert isinstance(read, Obtained)
+    assert read.scope is None
+
+
+def test_a_scope_that_repeats_the_token_is_not_kept() -> None:
+    token = "a-token-of-the-provider"
+    read = read_token_answer(200, json.dumps({"access_token": token, "scope": f"x {token[:9]}"}).encode(), CLIENT)
+    assert isinstance(read, Obtained)
+    assert read.scope is None

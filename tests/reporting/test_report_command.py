@@ -157,12 +157,27 @@ def test_lines_that_are_no_outcome_are_left_out_with_a_warning() -> None:
     assert b"warning: 2 lines were no outcome" in done.stderr
 
 
-def test_a_torn_gzip_file_is_told(tmp_path: Path) -> None:
+WHOLE = gzip.compress(b"\n".join(a_day()))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [WHOLE[:-20], b"no gzip at all", WHOLE[:20] + b"\xff" * 40 + WHOLE[60:]],
+    ids=["torn", "another format", "corrupt"],
+)
+def test_a_gzip_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     torn = tmp_path / "outcomes.gz"
-    torn.write_bytes(gzip.compress(b"\n".join(a_day()))[:-20])
+    torn.write_bytes(content)
     done = pgoauthd("report", "--from", torn)
     assert done.returncode == 1
-    assert b"is no whole gzip file" in done.stderr
+    assert f"{torn}: is no whole gzip file".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_line_that_is_nested_too_deeply_is_an_unreadable_line() -> None:
+    deep = line()[:-1] + b',"x":' + b"[" * 200_000
+    done = pgoauthd("report", "--from", "-", given=line() + b"\n" + deep)
+    assert json.loads(done.stdout)["lines"] == {"counted": 1, "left_out": 0, "unreadable": 1}
 
 
 def test_a_reader_who_closes_the_pipe_is_no_error(outcomes: Path) -> None:
