@@ -216,7 +216,7 @@ class House:
         self._observation.room.set()
         counters = self._metrics.ledger.take()
         matters = any(counters) or verdicts.matter or any(it.matter for it in engines.values())
-        if not (outcomes or matters or positions != self._saved_positions):
+        if not (outcomes or matters or self._saving_fails or positions != self._saved_positions):
             return None
         changes = StateChanges(
             clusters={

@@ -281,10 +281,10 @@ class History:
     def _die(self, *, may_not_tell: bool) -> None:
         left = self._new_state()
         self._now = self.life.clock.time()
-        self.life.crash(left)
-        self._check_after_crash(left, may_not_tell=may_not_tell)
         for server in self.servers:
             server.was_forgotten()
+        self.life.crash(left)
+        self._check_after_crash(left, may_not_tell=may_not_tell)
         self._begin_life(left)
 
     def _check_after_crash(self, left: Path, *, may_not_tell: bool) -> None:
@@ -331,7 +331,8 @@ class History:
         """A daemon that has ended by itself has told all that it has saved, and the reverse."""
         told = [it.id for it in self._told]
         rows = rows_in(self.life.directory)
-        assert Counter(told) == Counter(row.id for row in rows if row.id not in self._untold)
+        kept = [row.id for row in rows if row.id not in self._untold]
+        assert sorted(told) == kept, (told, kept)
         assert {(it.id, it.cluster, it.pid) for it in self._told} <= {(it.id, it.cluster, it.pid) for it in rows}
         self._disk_was_full = False
 

@@ -247,6 +247,7 @@ class Life:
     def end(self) -> None:
         """End as on SIGTERM."""
         self.loop.run_until_complete(self.house.end())
+        self.house.leave()
         self._close()
 
     def counted(self, metric: str, *names: str) -> dict[tuple[str, ...], float]:

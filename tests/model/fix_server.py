@@ -56,8 +56,6 @@ class Content:
     anew: bool = False
     """It was truncated, and the daemon has not seen that yet: what is written to it now may come and go unseen."""
     kept_anew: bool = False
-    was_late: bool = False
-    """The server went on with it when it had another name."""
     missed: bool = False
     """It was there at a look that had no reason to open it."""
     is_copy: bool = False
@@ -69,6 +67,7 @@ class Loss:
     """Lines that were destroyed unread, of a file that the daemon knew."""
 
     logins: list[Login]
+    content: Content
     counted_before: float
 
 
@@ -242,7 +241,7 @@ class Server:
         self._older.append(old)
         self._current = self._make()
         if late and old.path is not None:
-            self._late, self._late_since, old.was_late = old, self._seconds(), True
+            self._late, self._late_since = old, self._seconds()
 
     def copy_and_truncate(self, lines_between: int) -> None:
         """copytruncate, with lines that come after the copy and before the truncation."""
@@ -264,9 +263,9 @@ class Server:
             self._note_unknown(old)
         self._older.append(copied)
         self.write((), lines_between, seed=lines_between)
-        self.meddled |= bool(lines_between) or not old.known or not old.lines
+        self.meddled |= bool(lines_between) or not (old.known and old.lines and self._home.exists())
         lost = old.lines[len(copied.lines) :]
-        self._count(lost, known=old.known)
+        self._count(lost, old)
         self._empty(old, [])
 
     def obstruct(self) -> None:
@@ -282,7 +281,7 @@ class Server:
         path.mkdir()
         # KNOWN: a file that comes and goes under a name that led nowhere at the last look is not looked for.
         self._lose_track()
-        self._obstructed, self._late, self._late_since, old.was_late = True, old, self._seconds(), True
+        self._obstructed, self._late, self._late_since = True, old, self._seconds()
 
     def _note_unknown(self, old: Content) -> None:
         """KNOWN: of a file that was empty at the last look a copy is not known again, or is read after the file."""
@@ -328,7 +327,8 @@ class Server:
     def truncate(self, *, beyond: int | None) -> None:
         """Empty the file, and write it up to its old size and `beyond`; nothing where that is None."""
         self._complete()
-        old = self._target
+        self._let_go()
+        old = self._current
         if old.path is None:
             return
         self.meddled = True
@@ -366,7 +366,7 @@ class Server:
         content.path.unlink()
         content.path = None
         if not content.held:
-            self._count(content.lines[content.read :], known=self._is_missed(content))
+            self._count(content.lines[content.read :], content)
             content.read = len(content.lines)
 
     def _empty(self, content: Content, lost: Sequence[Login | None]) -> None:
@@ -374,26 +374,21 @@ class Server:
         assert content.path is not None
         os.truncate(content.path, 0)
         _touch(content.path)
-        self._count(lost[content.read :], known=self._is_missed(content))
+        self._count(lost[content.read :], content)
         ghost = Content(None, list(lost), read=len(lost), kept=min(content.kept, len(lost)))
         ghost.known, ghost.kept_known = content.known, content.kept_known
+        ghost.anew, ghost.kept_anew = content.anew, content.kept_anew
         self._ghosts.append(ghost)
         content.lines, content.size, content.read, content.kept = [], 0, 0, 0
         content.anew = content.kept_anew = True
 
-    def _is_missed(self, content: Content) -> bool:
-        """Whether the daemon can know that what was written to it is gone.
-
-        KNOWN: nobody asks after a file that was read to its end and had another name already when the state was saved.
-        """
-        return content.known and not content.anew and not (content.was_late and self._forgiving)
-
-    def _count(self, lost: Sequence[Login | None], *, known: bool) -> None:
+    def _count(self, lost: Sequence[Login | None], content: Content | None) -> None:
+        """These lines can be read no more; of what the daemon did not know it is not asked to miss any."""
         logins = [login for login in lost if login is not None]
         for login in logins:
             login.damaged = True
-        if known and logins:
-            self.losses.append(Loss(logins, self._counted(self.name)))
+        if content is not None and content.known and not content.anew and logins:
+            self.losses.append(Loss(logins, content, self._counted(self.name)))
 
     # names
 
@@ -446,11 +441,14 @@ class Server:
                 number = int(content.path.suffix[1:])
                 self._rename(content, content.path.with_suffix(f".{number + 1}"))
 
-    @staticmethod
-    def _rename(content: Content, to: Path) -> None:
+    def _rename(self, content: Content, to: Path) -> None:
         if content.path is not None:
             content.path.rename(to)
             content.path = to
+        if content.anew:
+            # KNOWN: that a file was truncated is not noticed where it has another name at the next look.
+            for login in (login for loss in self.losses if loss.content is content for login in loss.logins):
+                login.disordered = self._forgiving
 
     # what the daemon knows
 
@@ -467,7 +465,7 @@ class Server:
                 content.anew = False
             elif reachable:  # it came and went while nobody looked
                 content.missed = True
-                self._count(content.lines[content.read :], known=False)
+                self._count(content.lines[content.read :], None)
 
     def was_saved(self) -> None:
         """What was read is kept."""
@@ -484,7 +482,7 @@ class Server:
             self._note_copy(content, held=content.held)
             content.held = False
             if content.path is None:
-                self._count(content.lines[content.read :], known=self._is_missed(content))
+                self._count(content.lines[content.read :], content)
                 content.read = len(content.lines)
 
     def was_forgotten(self) -> None:
@@ -496,7 +494,7 @@ class Server:
         self._note_late()
         for content in (*self._older, *self._ghosts):
             if content.path is None:
-                self._count(content.lines[content.read :], known=self._is_missed(content))
+                self._count(content.lines[content.read :], content)
                 content.read = content.kept = len(content.lines)
             else:
                 self._note_copy(content, held=content.kept_held)
