@@ -199,10 +199,13 @@ def _note_limits(history: History, wanted: Wanted, found: int) -> None:
     """Say why there is nothing, or less than was asked for."""
     oldest, newest = history.oldest_time(), history.newest_time()
     if oldest is None or newest is None:
-        _note("the history is empty: no login has ended since the daemon began to keep it")
+        _note("the history is empty: nothing was decided yet, or all of it was older than [history] keep_days allows")
         return
     if not found:
         _note(f"nothing fits; kept are outcomes from {_shown(oldest)} to {_shown(newest)} UTC")
+        if unknown := set(wanted.clusters) - set(history.clusters()):
+            known = ", ".join(history.clusters()) or "none"
+            _note(f"there is no cluster {', '.join(map(repr, sorted(unknown)))} in it; there are: {known}")
         names = (*wanted.roles, *wanted.identities)
         if names and not any(ANY in name for name in names):
             _note(f"names are compared exactly; {ANY} stands for any text: '{names[0]}{ANY}'")

@@ -118,6 +118,8 @@ def _configured(options: ProbeOptions, config: Config) -> tuple[Parameters, ...]
 
 
 def _servers(asked: str, settings: Mapping[str, str]) -> tuple[Server, ...]:
+    if asked == Server.REPLICA and not has_replica(settings):
+        raise click.UsageError("--server replica: Kong has no replica here; set pg_ro_host, or leave --server out")
     if asked != BOTH:
         return (Server(asked),)
     return (Server.PRIMARY, Server.REPLICA) if has_replica(settings) else (Server.PRIMARY,)

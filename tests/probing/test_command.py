@@ -102,6 +102,13 @@ async def test_a_replica_is_probed_beside_the_primary() -> None:
     assert only(replica)["server"] == "replica"
 
 
+async def test_a_replica_that_is_none_is_not_the_primary_under_another_name() -> None:
+    async with running(Okta()) as served:
+        done = await run("--server", "replica", **kong(served))
+    assert done.returncode == 2
+    assert "pg_ro_host" in done.stderr
+
+
 async def test_the_environment_wins_over_the_file_and_options_over_both(tmp_path: Path) -> None:
     conf = tmp_path / "kong.conf"
     conf.write_text("pg_user = of_the_file\npg_database = of_the_file\npg_port = 3\n", encoding="utf-8")
