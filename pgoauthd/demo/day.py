@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -123,8 +124,7 @@ class Desk:
 @asynccontextmanager
 async def _daemon(scene: Stage, options: DemoOptions, desk: Desk) -> AsyncIterator[None]:
     """The daemon, in this process, as `pgoauthd run` would run it with the scene's configuration."""
-    state = scene.cluster.directory / "state.db"
-    config = parse(daemon_config(scene.cluster, scene.issuers, state=state, listen=options.listen))
+    config = parse(daemon_config(scene.cluster, scene.issuers, state=_state(scene), listen=options.listen))
     async with running(config, log=configure("error", "auto", sys.stderr), publish=[desk.publish]):
         yield
 
@@ -189,6 +189,9 @@ def _lines_to_try(scene: Stage, options: DemoOptions) -> list[tuple[str, str]]:
     fetch = f"curl -s {main.token_endpoint} -d grant_type=client_credentials -d client_id=alice"
     fetch_opaque = f"curl -s {opaque.token_endpoint} -d grant_type=client_credentials -d client_id=courier -d opaque=1"
     ident = shlex.join([sys.executable, "-m", "pgoauthd", "map", "--ident-file", str(scene.cluster.ident_path)])
+    asking = [sys.executable, "-m", "pgoauthd"]
+    events = shlex.join([*asking, "events", "--state", str(_state(scene)), "--result", "refused", "--role", "alice"])
+    report = shlex.join([*asking, "report", "--state", str(_state(scene))])
     return [
         ("a good token", f"export TOKEN=$({fetch} | {PICK_TOKEN})"),
         ("a login that succeeds", login),
@@ -201,8 +204,14 @@ def _lines_to_try(scene: Stage, options: DemoOptions) -> list[tuple[str, str]]:
             "revoke it; ten seconds later (cache_seconds) the same login is refused",
             f"curl -s {opaque.revocation_endpoint} -d token=$TOKEN",
         ),
+        ("why could alice not log in?", events),
+        ("who logged in, from where, how often, and why were others refused?", report),
         ("what Prometheus sees", f"curl -s http://{options.listen}/metrics | grep login_attempts"),
     ]
+
+
+def _state(scene: Stage) -> Path:
+    return scene.cluster.directory / "state.db"
 
 
 def _say(console: Console, text: str, style: str = "dim") -> None:
