@@ -272,7 +272,9 @@ def test_a_terminal_of_80_columns_shows_each_reason_and_each_success(state: Path
 
 @contextmanager
 def following(state: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "pgoauthd", "events", "--state", str(state), "--follow", *words]
+    # Whoever starts the tests in the background may have the interrupt ignored, which is inherited.
+    listening = ["env", "--default-signal=INT"]
+    command = [*listening, sys.executable, "-m", "pgoauthd", "events", "--state", str(state), "--follow", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             yield process

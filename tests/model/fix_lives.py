@@ -223,6 +223,10 @@ class Life:
         """Have all tails step, for so many turns of the loop; what is not over then goes on the next time."""
         self.loop.run_until_complete(self._step(turns))
 
+    def finish_step(self) -> None:
+        """Go on with the steps that are not over until they are."""
+        self.loop.run_until_complete(self._finish_step())
+
     def drain(self) -> None:
         """Step until nothing is left to be read."""
         self.loop.run_until_complete(self._drain())
@@ -281,14 +285,18 @@ class Life:
         while idle < 4:
             self._go()
             walks = tuple(self._steps.walks.values())
-            turns = 0
-            while any(walk.stepping.is_set() for walk in walks):
-                await asyncio.sleep(0)
-                turns += 1
-                assert turns < MANY_TURNS, "a step does not come to its end"
-                assert all(walk.failure is None for walk in walks), [walk.failure for walk in walks]
+            await self._finish_step()
             idle = 0 if any(walk.has_read for walk in walks) else idle + 1
         assert all(tail.caught_up or tail.lag_bytes == 0 for tail in self._tails.running.values())
+
+    async def _finish_step(self) -> None:
+        walks = tuple(self._steps.walks.values())
+        turns = 0
+        while any(walk.stepping.is_set() for walk in walks):
+            await asyncio.sleep(0)
+            turns += 1
+            assert turns < MANY_TURNS, "a step does not come to its end"
+            assert all(walk.failure is None for walk in walks), [walk.failure for walk in walks]
 
     async def _pass(self, seconds: float, at_once: float) -> None:
         while seconds > 0:

@@ -248,7 +248,7 @@ class Server:
         self._complete()
         self._let_go()
         old = self._current
-        if self.layout is Layout.DATED or old.path is None:
+        if self.layout is Layout.DATED or old.path is None or not self._home.exists():
             return
         self._shift()
         copy = self._directory / f"{self._base_name}.1"
@@ -259,11 +259,11 @@ class Server:
         )
         copied.is_copy = self._forgiving
         self._note_copy(copied, held=old.held)
-        if not old.known:
+        if not old.known or (old.anew and self.layout is Layout.GLOB):
             self._note_unknown(old)
         self._older.append(copied)
         self.write((), lines_between, seed=lines_between)
-        self.meddled |= bool(lines_between) or not (old.known and old.lines and self._home.exists())
+        self.meddled |= bool(lines_between) or not (old.known and old.lines)
         lost = old.lines[len(copied.lines) :]
         self._count(lost, old)
         self._empty(old, [])
@@ -461,7 +461,7 @@ class Server:
             found = named or content.known or (followed and not content.is_copy and not content.missed)
             if content.held or (content.path is not None and reachable and found):
                 content.read, content.held = len(content.lines), content.path is not None or content.held
-                content.known = content.known or bool(content.lines)
+                content.known = bool(content.lines)
                 content.anew = False
             elif reachable:  # it came and went while nobody looked
                 content.missed = True
