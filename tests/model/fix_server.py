@@ -395,6 +395,9 @@ class Server:
     def move_away(self) -> None:
         """Give the directory another name, or its own again."""
         self._complete()
+        if self.layout is Layout.DIRECTORY:
+            # KNOWN: of a log in a poor format the second look knows no more what the first one has found gone.
+            self._lose_track()
         here, there = (self._home, self._away) if self._home.exists() else (self._away, self._home)
         here.rename(there)
         for content in (*self._older, self._current):
@@ -465,6 +468,7 @@ class Server:
                 content.anew = False
             elif reachable:  # it came and went while nobody looked
                 content.missed = True
+                self.meddled |= content.read < len(content.lines)
                 self._count(content.lines[content.read :], None)
 
     def was_saved(self) -> None:

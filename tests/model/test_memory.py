@@ -10,7 +10,7 @@ import pytest
 from bench.bench_memory import Daemon, million, received, renewed
 
 SESSIONS = 20_000
-MOST_BYTES_A_SESSION = 2_000
+MOST_BYTES_A_SESSION = 3_000
 """While all of them are read and saved at once: two thirds of it for what is saved, and is free again afterwards."""
 LINES = 60_000
 ROUNDS = 6
